@@ -1,0 +1,30 @@
+//! One file per noun; each command asks, prints, and says nothing else.
+
+pub mod chain;
+pub mod keys;
+pub mod node;
+pub mod operation;
+pub mod rewards;
+pub mod sequencer;
+pub mod status;
+pub mod verb;
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+/// A fresh request id; printed with failures, so that a command can be repeated with it.
+fn request_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// `key=value` pairs.
+fn labels(pairs: Vec<String>) -> anyhow::Result<BTreeMap<String, String>> {
+    pairs
+        .into_iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Err(anyhow::anyhow!("label `{pair}` is not KEY=VALUE")),
+        })
+        .collect()
+}

@@ -1,0 +1,232 @@
+//! The one error registry: every reason a caller can meet, with its gRPC code, JSON-RPC code, HTTP
+//! status, whether repeating helps, and what to do.
+//!
+//! `docs/errors.md` is made from it (`cargo xtask errors`), and `cargo xtask check` compares the two.
+//! Generic reasons (deadline, limits, credentials) stand in `runtime::errors::generic`.
+
+use runtime::errors::{Reason, generic};
+use tonic::Code;
+
+/// Bad input: the caller must change the request.
+const fn invalid(name: &'static str, help: &'static str) -> Reason {
+    Reason { name, grpc: Code::InvalidArgument, jsonrpc: -32602, http: 200, retryable: false, help }
+}
+
+/// Nothing there.
+const fn missing(name: &'static str, help: &'static str) -> Reason {
+    Reason { name, grpc: Code::NotFound, jsonrpc: -32001, http: 200, retryable: false, help }
+}
+
+/// The rules say no in the present state.
+const fn refused(name: &'static str, help: &'static str) -> Reason {
+    Reason { name, grpc: Code::FailedPrecondition, jsonrpc: -32003, http: 200, retryable: false, help }
+}
+
+/// Not allowed, whatever the state.
+const fn denied(name: &'static str, help: &'static str) -> Reason {
+    Reason { name, grpc: Code::PermissionDenied, jsonrpc: 4100, http: 403, retryable: false, help }
+}
+
+/// Somebody else was faster.
+const fn conflict(name: &'static str, help: &'static str) -> Reason {
+    Reason { name, grpc: Code::Aborted, jsonrpc: -32000, http: 200, retryable: false, help }
+}
+
+/// A dependency is away.
+const fn unavailable(name: &'static str, help: &'static str) -> Reason {
+    Reason { name, grpc: Code::Unavailable, jsonrpc: -32002, http: 200, retryable: true, help }
+}
+
+/// Turned down at the public edge, before any method was looked at.
+const fn edge(name: &'static str, grpc: Code, jsonrpc: i32, http: u16, help: &'static str) -> Reason {
+    Reason { name, grpc, jsonrpc, http, retryable: false, help }
+}
+
+/// Not JSON: the only envelope fault that is a fault of HTTP as well.
+const fn unparsable(name: &'static str, help: &'static str) -> Reason {
+    edge(name, Code::InvalidArgument, -32700, 400, help)
+}
+
+/// JSON, but not a JSON-RPC 2.0 request.
+const fn envelope(name: &'static str, help: &'static str) -> Reason {
+    edge(name, Code::InvalidArgument, -32600, 200, help)
+}
+
+/// A wrong HTTP method.
+const fn wrong_method(name: &'static str, help: &'static str) -> Reason {
+    edge(name, Code::Unimplemented, -32600, 405, help)
+}
+
+/// A wrong content type.
+const fn wrong_media(name: &'static str, help: &'static str) -> Reason {
+    edge(name, Code::InvalidArgument, -32600, 415, help)
+}
+
+/// A wrong path.
+const fn wrong_path(name: &'static str, help: &'static str) -> Reason {
+    edge(name, Code::NotFound, -32601, 404, help)
+}
+
+/// More than one request may bring.
+const fn too_large(name: &'static str, help: &'static str) -> Reason {
+    edge(name, Code::ResourceExhausted, -32005, 413, help)
+}
+
+/// More than a caller may hold.
+const fn exhausted(name: &'static str, help: &'static str) -> Reason {
+    edge(name, Code::ResourceExhausted, -32005, 200, help)
+}
+
+/// A method that this transport cannot carry.
+const fn unsupported(name: &'static str, help: &'static str) -> Reason {
+    edge(name, Code::Unimplemented, -32004, 200, help)
+}
+
+macro_rules! registry {
+    ($($constant:ident = $kind:ident $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: Reason = $kind(stringify!($constant), $help);)*
+        /// Reasons of the control plane, without the generic ones.
+        pub const OWN: &[&Reason] = &[$(&$constant),*];
+    };
+}
+
+registry! {
+    // input
+    ADDRESS_MALFORMED = invalid "Give 0x and 40 hex digits.";
+    ADDRESS_CHECKSUM = invalid "The mixed-case checksum is wrong (EIP-55): copy the address again from its source.";
+    ADDRESS_ZERO = invalid "The zero address is not allowed here.";
+    AMOUNT_MALFORMED = invalid "Give a decimal number of wei without sign, fraction or separators.";
+    AMOUNT_NEGATIVE = invalid "Amounts are not negative.";
+    AMOUNT_FRACTIONAL_WEI = invalid "An amount in wei has no fraction.";
+    AMOUNT_TOO_LARGE = invalid "The amount does not fit in 256 bits.";
+    AMOUNT_ZERO = invalid "The amount must be above zero.";
+    AMOUNT_BELOW_MINIMUM = invalid "The amount is below the contract's minLock.";
+    AMOUNT_ABOVE_MAXIMUM = invalid "The amount is above the contract's maxLock; the contract reverts, it does not cap.";
+    PUBKEY_MALFORMED = invalid "Give hex of 64 bytes, of 65 bytes with prefix 04, or of 33 bytes with prefix 02 or 03.";
+    PUBKEY_PREFIX = invalid "A 65-byte public key begins with 04.";
+    PUBKEY_NOT_ON_CURVE = invalid "These coordinates are no point of secp256k1: copy the public key again.";
+    NAME_MALFORMED = invalid "Names are 1 to 63 of a-z, 0-9 and -.";
+    REQUEST_ID_MALFORMED = invalid "request_id is a UUID that the caller makes and keeps.";
+    FIELD_REQUIRED = invalid "The field must be set.";
+    ENUM_UNSPECIFIED = invalid "Choose one of the values; unspecified is not one.";
+    HASH_MALFORMED = invalid "Give 0x and 64 hex digits.";
+    ID_MALFORMED = invalid "The id is not of the form this service gives out.";
+    TRANSACTION_MALFORMED = invalid "The signed transaction cannot be decoded; only EIP-1559 transactions are taken.";
+    TRANSACTION_MISMATCH = invalid "The transaction is not the one that was prepared: sender, target, value and data must be the same.";
+    ENDPOINT_MALFORMED = invalid "Give an http or https URL.";
+    CURSOR_MALFORMED = invalid "Begin again without cursor, or with one that this service gave out.";
+    LISTING_INVALID = invalid "The listing breaks a rule of the README or the upstream check.";
+    // not found
+    NETWORK_NOT_FOUND = missing "The network is not configured here; chain_networks lists those that are.";
+    SEQUENCER_NOT_FOUND = missing "No such sequencer on this network.";
+    OPERATION_NOT_FOUND = missing "No such operation.";
+    KEY_NOT_FOUND = missing "No such key.";
+    NODE_NOT_FOUND = missing "No such node.";
+    // register and keys
+    NAME_TAKEN = refused "Another one has this name: choose a new one.";
+    SIGNER_TAKEN = refused "This signer belongs to another sequencer of the register.";
+    OWNER_TAKEN = refused "This owner has another live sequencer in the register.";
+    KEY_DUPLICATE = refused "This key is here already, under the name in the metadata.";
+    KEY_MATERIAL_INVALID = invalid "The key material does not parse, or is not a secp256k1 secret.";
+    KEY_ADDRESS_MISMATCH = invalid "The secret derives another address than the one expected.";
+    KEY_PASSPHRASE_WRONG = invalid "The passphrase does not open the keystore.";
+    KEY_ROLE_WRONG = refused "This key has another role.";
+    KEY_NOT_ENABLED = refused "The key is disabled or frozen.";
+    RECIPIENT_MALFORMED = invalid "Give an age X25519 recipient (age1...).";
+    IDENTITY_MALFORMED = invalid "Give an age identity (AGE-SECRET-KEY-1...).";
+    ARCHIVE_INVALID = invalid "The archive cannot be decrypted with this identity, or is damaged; nothing was written.";
+    SEALED = unavailable "The key-encryption key is missing or wrong: give it and restart.";
+    // signing
+    POLICY_DENIED = denied "No rule of the policy allows this; the metadata names the nearest rule and its bound.";
+    POLICY_INVALID = invalid "The policy document does not parse or contradicts itself.";
+    POLICY_CONFLICT = conflict "The policy was changed in between: read it again.";
+    NONCE_CONFLICT = refused "Another payload was signed for this nonce; only a replacement with higher fees or a cancel may follow.";
+    CALLDATA_UNKNOWN = denied "The calldata is not a known call in canonical encoding.";
+    // operations: checks of P 1.10 and 1.11
+    NOT_WHITELISTED = refused "The owner is not whitelisted: ask Metis governance.";
+    POOL_PAUSED = refused "The pool is paused: wait until it is not.";
+    SEQUENCER_NOT_ACTIVE = refused "The contract's status is not Active.";
+    SEQUENCER_NOT_LOCKED = refused "Nothing is locked yet for this sequencer.";
+    SEQUENCER_NOT_MANAGED = refused "This sequencer is only observed: register it first.";
+    NOT_SEQUENCER_OWNER = refused "The sender is not the owner of this sequencer.";
+    NOT_SEQUENCER_SIGNER = refused "The sender is not the signer of this sequencer.";
+    OWNER_HAS_SEQUENCER = refused "This owner has a live sequencer already.";
+    SIGNER_USED = refused "This signer was used before; signers are never reusable: make a new key.";
+    LOCK_OUT_OF_RANGE = refused "The amount is outside minLock and maxLock.";
+    LOCK_CAP_EXCEEDED = refused "The lock would exceed maxLock; the whole call reverts, nothing is capped.";
+    NOTHING_TO_LOCK = refused "Neither METIS nor reward to add.";
+    WITHDRAW_ABOVE_AVAILABLE = refused "The rest would be below minLock.";
+    WITHDRAW_THROTTLED = refused "One withdrawal, lock or signer update per batch: wait for the next batch.";
+    SIGNER_UPDATE_THROTTLED = refused "The signer was updated, or METIS withdrawn, too few batches ago.";
+    NO_REWARD_RECIPIENT = refused "The reward recipient is empty: set it first.";
+    NO_REWARD = refused "There is no reward to claim; ETH sent with an empty claim is lost.";
+    EXIT_RESTRICTED = refused "The contract's BFT rule allows no further exit now.";
+    EXIT_PERIOD_NOT_OVER = refused "The exit delay is not over by chain time.";
+    NOT_EXITING = refused "The sequencer is not exiting.";
+    ALLOWANCE_TOO_LOW = refused "LockingInfo may not take that much METIS from the owner.";
+    BALANCE_TOO_LOW = refused "The owner has too little METIS.";
+    ETH_TOO_LOW = refused "The sender has too little ETH for gas and bridge fee.";
+    FEE_TOO_LOW = refused "The bridge asks for a higher fee than was quoted: quote again.";
+    NODE_NOT_READY = refused "The node is not in sync: a lock now may go unseen. Wait, or override with a reason.";
+    BACKUP_UNPROVEN = refused "No restore drill has proven the backup of the key: run verify-backup.";
+    OPERATION_IN_FLIGHT = refused "Another operation of this sequencer is not finished.";
+    OPERATION_NOT_CANCELLABLE = refused "The operation is signed or final.";
+    OPERATION_MODE_WRONG = refused "The operation is not in the mode this call is for.";
+    OPERATION_EXPIRED = refused "The prepared operation has expired: prepare it again.";
+    ACCOUNT_EXTERNAL = refused "The account is not a key of ours: use prepared mode.";
+    MPC_ONLY = refused "Only the MPC address may call this.";
+    CALL_REVERTED = refused "The contract refuses the call; the metadata carries its words.";
+    SIMULATION_UNAVAILABLE = unavailable "The simulation could not be run: no L1 endpoint answered.";
+    NONCE_FOREIGN = refused "Somebody else sent a transaction with this nonce from the account: find out who, then ask again.";
+    TRANSACTION_NOT_SEEN = unavailable "No endpoint knows this transaction yet: try again, or submit the signed bytes.";
+    NONCE_TAKEN = refused "Another operation uses this nonce of the account: sign again with the next one.";
+    ETAG_MISMATCH = conflict "The resource changed since it was read: read it again.";
+    // dependencies
+    L1_UNAVAILABLE = unavailable "No L1 endpoint answers: try again.";
+    L2_UNAVAILABLE = unavailable "No L2 endpoint answers: try again.";
+    INDEX_BEHIND = unavailable "The index has not reached that block yet: try again.";
+    // public edge
+    JSON_MALFORMED = unparsable "The body is not JSON.";
+    REQUEST_INVALID = envelope "Send a JSON-RPC 2.0 request: jsonrpc \"2.0\", a method, params as object or array, an id that is text or a whole number.";
+    BATCH_EMPTY = envelope "A batch has at least one request.";
+    BATCH_TOO_LARGE = too_large "Split the batch; the metadata has the limit.";
+    HTTP_METHOD_NOT_ALLOWED = wrong_method "Send JSON-RPC with POST, or open a WebSocket with GET.";
+    MEDIA_TYPE_UNSUPPORTED = wrong_media "Send the body as application/json.";
+    PATH_NOT_FOUND = wrong_path "JSON-RPC is at / and /rpc.";
+    HOST_NOT_ALLOWED = denied "The Host header names another host than this gateway serves.";
+    ORIGIN_NOT_ALLOWED = denied "This origin is not configured to open WebSockets here.";
+    TRANSPORT_UNSUPPORTED = unsupported "Subscribe over WebSocket.";
+    SUBSCRIPTIONS_EXHAUSTED = exhausted "Unsubscribe from something first, or open another connection.";
+    SUBSCRIBER_LAGGED = exhausted "The connection reads too slowly: subscribe again from the cursor last seen.";
+    RESYNC_REQUIRED = conflict "The stream has a gap: read the present state, then subscribe again.";
+}
+
+/// The whole registry, generic reasons first.
+pub fn all() -> impl Iterator<Item = &'static Reason> {
+    generic::ALL.iter().copied().chain(OWN.iter().copied())
+}
+
+/// The reason with this name.
+pub fn by_name(name: &str) -> Option<&'static Reason> {
+    all().find(|reason| reason.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_upper_snake_and_at_most_63_long() {
+        let names: Vec<_> = all().map(|reason| reason.name).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        for name in names {
+            assert!(
+                name.len() <= 63
+                    && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Debug of the messages that carry a secret: what they are about, never what they hold.
+
+use std::fmt::{Debug, Formatter, Result};
+
+use crate::keys::v1::import_key_request::Material;
+use crate::keys::v1::{ImportKeyRequest, KeystoreV3, RestoreKeysRequest, VerifyBackupRequest};
+
+/// Stands for the secret.
+const REDACTED: &str = "<redacted>";
+
+impl Debug for ImportKeyRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { request_id, name, role, labels, material, expected_address, validate_only } = self;
+        f.debug_struct("ImportKeyRequest")
+            .field("request_id", request_id)
+            .field("name", name)
+            .field("role", role)
+            .field("labels", labels)
+            .field("material", material)
+            .field("expected_address", expected_address)
+            .field("validate_only", validate_only)
+            .finish()
+    }
+}
+
+impl Debug for Material {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let form = match self {
+            Self::Raw(_) => "Raw",
+            Self::KeystoreV3(_) => "KeystoreV3",
+            Self::PrivValidatorKeyJson(_) => "PrivValidatorKeyJson",
+        };
+        f.debug_tuple(form).field(&REDACTED).finish()
+    }
+}
+
+impl Debug for KeystoreV3 {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_tuple("KeystoreV3").field(&REDACTED).finish()
+    }
+}
+
+impl Debug for VerifyBackupRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { archive, identity: _ } = self;
+        f.debug_struct("VerifyBackupRequest")
+            .field("archive_bytes", &archive.len())
+            .field("identity", &REDACTED)
+            .finish()
+    }
+}
+
+impl Debug for RestoreKeysRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { request_id, archive, identity: _, validate_only } = self;
+        f.debug_struct("RestoreKeysRequest")
+            .field("request_id", request_id)
+            .field("archive_bytes", &archive.len())
+            .field("identity", &REDACTED)
+            .field("validate_only", validate_only)
+            .finish()
+    }
+}

@@ -1,0 +1,176 @@
+//! EIP-1559 fees from what the last blocks took, within a ceiling. Urgency, age and budgets belong to
+//! lifecycle; this says what is enough now.
+
+use alloy_primitives::U256;
+
+use crate::pool::Pool;
+use crate::rpc::{FeeHistory, RpcError, call};
+
+/// Blocks looked at: two minutes on L1, enough to pass over a single odd block.
+const BLOCKS: u64 = 10;
+/// Least a replacement must pay more, in thousandths: nodes want 10 %, the rest is for rounding.
+const BUMP_PER_MILLE: u128 = 1_125;
+/// Headroom over the base fee: it can rise by an eighth for each block, so this lasts for six.
+const BASE_FEE_FACTOR: u128 = 2;
+
+/// Fees of a transaction, wei for each unit of gas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fees {
+    /// The most paid in all.
+    pub max_fee_per_gas: u128,
+    /// The most of it that the block's producer gets.
+    pub max_priority_fee_per_gas: u128,
+}
+
+/// What an operator allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeePolicy {
+    /// The most ever paid in all, wei for each unit of gas.
+    pub max_fee_ceiling: u128,
+    /// The least tip: pools refuse less.
+    pub tip_min: u128,
+    /// The highest tip: a single greedy block must not lead us.
+    pub tip_max: u128,
+    /// Which percentile of recent tips is enough, 0 to 100.
+    pub percentile: u8,
+}
+
+/// Why there are no fees to offer. Nothing is wrong: wait, or raise the ceiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FeesRefused {
+    /// The market is above what the operator allows.
+    #[error("{needed} wei per gas are needed, at most {ceiling} are allowed")]
+    AboveCeiling {
+        /// What would be enough.
+        needed: u128,
+        /// What is allowed.
+        ceiling: u128,
+    },
+    /// The chain tells of no base fee, or of one that cannot be.
+    #[error("the node tells no usable base fee")]
+    NoBaseFee,
+}
+
+/// Asks a node for the fees of the last blocks, as [`suggest`] needs them.
+///
+/// # Errors
+/// If no endpoint answers.
+pub async fn history(pool: &Pool, policy: &FeePolicy) -> Result<FeeHistory, RpcError> {
+    pool.ask(call::fee_history(BLOCKS, &[policy.percentile.min(100)])).await
+}
+
+/// Fees that were enough lately, with headroom for the base fee as far as the ceiling allows it.
+///
+/// # Errors
+/// If the ceiling is below the base fee with the least tip.
+pub fn suggest(history: &FeeHistory, policy: &FeePolicy) -> Result<Fees, FeesRefused> {
+    let base = history.base_fee_per_gas.last().and_then(as_u128).ok_or(FeesRefused::NoBaseFee)?;
+    let tip = median_tip(history).clamp(policy.tip_min, policy.tip_max.max(policy.tip_min));
+    let needed = base.saturating_add(policy.tip_min);
+    if needed > policy.max_fee_ceiling {
+        return Err(FeesRefused::AboveCeiling { needed, ceiling: policy.max_fee_ceiling });
+    }
+    let wanted = base.saturating_mul(BASE_FEE_FACTOR).saturating_add(tip);
+    let max_fee_per_gas = wanted.min(policy.max_fee_ceiling);
+    Ok(Fees { max_fee_per_gas, max_priority_fee_per_gas: tip.min(max_fee_per_gas) })
+}
+
+/// Fees for a replacement: what is enough now, but on both fees at least an eighth more than before,
+/// because nodes keep the old one otherwise.
+///
+/// # Errors
+/// If that is above the ceiling: then the old one stands.
+pub fn replacement(before: Fees, now: Fees, policy: &FeePolicy) -> Result<Fees, FeesRefused> {
+    let bumped = Fees {
+        max_fee_per_gas: bump(before.max_fee_per_gas).max(now.max_fee_per_gas),
+        max_priority_fee_per_gas: bump(before.max_priority_fee_per_gas).max(now.max_priority_fee_per_gas),
+    };
+    if bumped.max_fee_per_gas > policy.max_fee_ceiling {
+        let needed = bump(before.max_fee_per_gas);
+        if needed > policy.max_fee_ceiling {
+            return Err(FeesRefused::AboveCeiling { needed, ceiling: policy.max_fee_ceiling });
+        }
+    }
+    let max_fee_per_gas = bumped.max_fee_per_gas.min(policy.max_fee_ceiling);
+    Ok(Fees {
+        max_fee_per_gas,
+        max_priority_fee_per_gas: bumped.max_priority_fee_per_gas.min(max_fee_per_gas),
+    })
+}
+
+fn bump(fee: u128) -> u128 {
+    fee.saturating_mul(BUMP_PER_MILLE).div_ceil(1_000).max(fee.saturating_add(1))
+}
+
+/// The middle of the tips told, so that empty and odd blocks do not count.
+fn median_tip(history: &FeeHistory) -> u128 {
+    let told = history.reward.as_deref().unwrap_or_default();
+    let mut tips: Vec<u128> = told.iter().filter_map(|block| block.first()).filter_map(as_u128).collect();
+    tips.sort_unstable();
+    tips.get(tips.len() / 2).copied().unwrap_or(0)
+}
+
+fn as_u128(fee: &U256) -> Option<u128> {
+    (*fee).try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GWEI: u128 = 1_000_000_000;
+    const POLICY: FeePolicy =
+        FeePolicy { max_fee_ceiling: 100 * GWEI, tip_min: GWEI / 10, tip_max: 5 * GWEI, percentile: 50 };
+
+    fn history(base: u128, tips: &[u128]) -> FeeHistory {
+        let reward = Some(tips.iter().map(|tip| vec![U256::from(*tip)]).collect());
+        FeeHistory { oldest_block: 1, base_fee_per_gas: vec![U256::ZERO, U256::from(base)], reward }
+    }
+
+    fn fees(max_fee_per_gas: u128, max_priority_fee_per_gas: u128) -> Fees {
+        Fees { max_fee_per_gas, max_priority_fee_per_gas }
+    }
+
+    #[test]
+    fn fees_follow_the_market_and_stay_in_their_bounds() {
+        let table = [
+            // base, tips, expected
+            (10 * GWEI, vec![2 * GWEI, 2 * GWEI, 50 * GWEI], Ok(fees(22 * GWEI, 2 * GWEI))),
+            (10 * GWEI, vec![], Ok(fees(20 * GWEI + GWEI / 10, GWEI / 10))),
+            (10 * GWEI, vec![80 * GWEI], Ok(fees(25 * GWEI, 5 * GWEI))),
+            (60 * GWEI, vec![2 * GWEI], Ok(fees(100 * GWEI, 2 * GWEI))),
+            (0, vec![0], Ok(fees(GWEI / 10, GWEI / 10))),
+            (
+                100 * GWEI,
+                vec![GWEI],
+                Err(FeesRefused::AboveCeiling { needed: 100 * GWEI + GWEI / 10, ceiling: 100 * GWEI }),
+            ),
+        ];
+        for (base, tips, expected) in table {
+            assert_eq!(suggest(&history(base, &tips), &POLICY), expected, "base {base}, tips {tips:?}");
+        }
+        let silent = FeeHistory { oldest_block: 1, base_fee_per_gas: vec![], reward: None };
+        assert_eq!(suggest(&silent, &POLICY), Err(FeesRefused::NoBaseFee));
+    }
+
+    #[test]
+    fn a_replacement_raises_both_fees_by_an_eighth_or_to_the_market() {
+        let before = fees(20 * GWEI, 2 * GWEI);
+        assert_eq!(
+            replacement(before, fees(10 * GWEI, GWEI), &POLICY),
+            Ok(fees(22_500_000_000, 2_250_000_000))
+        );
+        assert_eq!(replacement(before, fees(40 * GWEI, 4 * GWEI), &POLICY), Ok(fees(40 * GWEI, 4 * GWEI)));
+    }
+
+    #[test]
+    fn a_replacement_goes_up_to_the_ceiling_and_not_above() {
+        let near = fees(80 * GWEI, 2 * GWEI);
+        assert_eq!(
+            replacement(near, fees(200 * GWEI, 2 * GWEI), &POLICY),
+            Ok(fees(100 * GWEI, 2_250_000_000))
+        );
+        let at = fees(95 * GWEI, 2 * GWEI);
+        assert!(matches!(replacement(at, at, &POLICY), Err(FeesRefused::AboveCeiling { .. })));
+    }
+}

@@ -1,0 +1,202 @@
+//! Questions as values: what is asked together travels together and is answered together.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::error::{NodeError, RpcError};
+
+/// One JSON-RPC request, ready to be numbered and sent.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The method.
+    pub method: &'static str,
+    /// The parameters.
+    pub params: serde_json::Value,
+}
+
+/// The answers to the requests of one question, taken in the order in which they were put.
+#[derive(Debug)]
+pub struct Answers {
+    endpoint: String,
+    taken: std::vec::IntoIter<(&'static str, Result<Box<RawValue>, NodeError>)>,
+}
+
+impl Answers {
+    pub(super) fn new(
+        endpoint: &str,
+        answers: Vec<(&'static str, Result<Box<RawValue>, NodeError>)>,
+    ) -> Self {
+        Self { endpoint: endpoint.to_owned(), taken: answers.into_iter() }
+    }
+
+    /// The next answer, read by `parse`; the inner error is the node's refusal.
+    pub(super) fn next<R>(
+        &mut self,
+        parse: impl FnOnce(&RawValue) -> Result<R, String>,
+    ) -> Result<Result<R, (&'static str, NodeError)>, RpcError> {
+        let (method, answer) = self.taken.next().expect("each request of a question has an answer");
+        match answer {
+            Ok(raw) => parse(&raw).map(Ok).map_err(|why| RpcError::Malformed {
+                endpoint: self.endpoint.clone(),
+                method,
+                why,
+            }),
+            Err(refused) => Ok(Err((method, refused))),
+        }
+    }
+
+    fn refusal(&self, method: &'static str, source: NodeError) -> RpcError {
+        RpcError::Node { endpoint: self.endpoint.clone(), method, source }
+    }
+}
+
+/// Something that can be asked of a node: a [`super::Call`], or a `Vec`, tuple or [`Attempt`] of
+/// questions.
+pub trait Ask {
+    /// What the node answers.
+    type Answer;
+
+    /// Adds the requests of this question to a batch.
+    fn put(&self, batch: &mut Vec<Request>);
+
+    /// Reads as many answers as `put` added requests.
+    ///
+    /// # Errors
+    /// If an answer is malformed or the node refused.
+    fn take(&self, answers: &mut Answers) -> Result<Self::Answer, RpcError>;
+
+    /// How long the slowest part may take.
+    fn timeout(&self) -> Duration;
+
+    /// The same question with its answer made into something else; the error says why the answer
+    /// cannot be true.
+    fn convert<T>(self, convert: fn(Self::Answer) -> Result<T, String>) -> Converted<Self, T>
+    where
+        Self: Sized,
+    {
+        Converted { ask: self, convert }
+    }
+
+    /// The height of the newest block, if the answer tells it: endpoints are scored by it.
+    fn head_in(&self, _answer: &Self::Answer) -> Option<u64> {
+        None
+    }
+}
+
+impl<R> Ask for super::Call<R> {
+    type Answer = R;
+
+    fn put(&self, batch: &mut Vec<Request>) {
+        batch.push(Request { method: self.method, params: self.params.clone() });
+    }
+
+    fn take(&self, answers: &mut Answers) -> Result<R, RpcError> {
+        answers.next(|raw| (self.parse)(raw))?.map_err(|(method, refused)| answers.refusal(method, refused))
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn head_in(&self, answer: &R) -> Option<u64> {
+        self.head.and_then(|head| head(answer))
+    }
+}
+
+/// A call whose refusal by the node is an answer, not an error: the rest of a batch stands.
+#[derive(Debug)]
+pub struct Attempt<R>(pub super::Call<R>);
+
+impl<R> Ask for Attempt<R> {
+    type Answer = Result<R, NodeError>;
+
+    fn put(&self, batch: &mut Vec<Request>) {
+        self.0.put(batch);
+    }
+
+    fn take(&self, answers: &mut Answers) -> Result<Self::Answer, RpcError> {
+        let answer = answers.next(|raw| (self.0.parse)(raw))?;
+        answer.map(Ok).or_else(|(method, refused)| {
+            let error = answers.refusal(method, refused.clone());
+            // A tired or lagging endpoint has not answered the question at all.
+            if error.is_endpoints_fault() { Err(error) } else { Ok(Err(refused)) }
+        })
+    }
+
+    fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+}
+
+/// A question whose answer is made into something else, see [`Ask::convert`].
+#[derive(Debug)]
+pub struct Converted<A: Ask, T> {
+    ask: A,
+    convert: fn(A::Answer) -> Result<T, String>,
+}
+
+impl<A: Ask, T> Ask for Converted<A, T> {
+    type Answer = T;
+
+    fn put(&self, batch: &mut Vec<Request>) {
+        self.ask.put(batch);
+    }
+
+    fn take(&self, answers: &mut Answers) -> Result<T, RpcError> {
+        let answer = self.ask.take(answers)?;
+        (self.convert)(answer).map_err(|why| RpcError::Malformed {
+            endpoint: answers.endpoint.clone(),
+            method: "eth_call",
+            why,
+        })
+    }
+
+    fn timeout(&self) -> Duration {
+        self.ask.timeout()
+    }
+}
+
+impl<A: Ask> Ask for Vec<A> {
+    type Answer = Vec<A::Answer>;
+
+    fn put(&self, batch: &mut Vec<Request>) {
+        self.iter().for_each(|ask| ask.put(batch));
+    }
+
+    fn take(&self, answers: &mut Answers) -> Result<Self::Answer, RpcError> {
+        self.iter().map(|ask| ask.take(answers)).collect()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.iter().map(Ask::timeout).max().unwrap_or_default()
+    }
+}
+
+macro_rules! ask_together {
+    ($($name:ident $place:tt),+) => {
+        impl<$($name: Ask),+> Ask for ($($name,)+) {
+            type Answer = ($($name::Answer,)+);
+
+            fn put(&self, batch: &mut Vec<Request>) {
+                $(self.$place.put(batch);)+
+            }
+
+            fn take(&self, answers: &mut Answers) -> Result<Self::Answer, RpcError> {
+                Ok(($(self.$place.take(answers)?,)+))
+            }
+
+            fn timeout(&self) -> Duration {
+                [$(self.$place.timeout()),+].into_iter().max().unwrap_or_default()
+            }
+        }
+    };
+}
+
+ask_together!(A 0, B 1);
+ask_together!(A 0, B 1, C 2);
+ask_together!(A 0, B 1, C 2, D 3);
+ask_together!(A 0, B 1, C 2, D 3, E 4);
+ask_together!(A 0, B 1, C 2, D 3, E 4, F 5);
+ask_together!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+ask_together!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);

@@ -1,0 +1,22 @@
+//! A thin JSON-RPC client of our own: exact control over batches, limits, errors and time-outs.
+//!
+//! A question is a value ([`Ask`]): one [`Call`], a `Vec` of questions, or a tuple of them. What is
+//! asked together travels in one JSON-RPC batch. An [`Endpoint`] asks exactly once; retrying,
+//! choosing among endpoints and broadcasting belong to [`crate::pool`].
+
+pub mod call;
+
+mod ask;
+mod endpoint;
+mod error;
+mod subscription;
+mod types;
+mod wire;
+
+pub use ask::{Answers, Ask, Attempt, Converted, Request};
+pub use call::Call;
+pub use endpoint::{Endpoint, EndpointUrl, InvalidUrl};
+pub use error::{NodeError, NodeErrorKind, RpcError};
+pub use types::{BlockId, CallFrame, CallRequest, FeeHistory, Header, Log, LogFilter, Receipt, Transaction};
+
+pub(crate) use subscription::Subscription;

@@ -1,0 +1,7 @@
+//! The chain crate from outside: every selector against the reference, and everything else against a
+//! real node with our contracts on it.
+
+mod contracts;
+mod nodes;
+mod selectors;
+mod world;

@@ -1,0 +1,262 @@
+//! Every precondition of every operation as a named check with its verdict and numbers (P 1.10, 1.11),
+//! in the order in which the contract looks, so that the first failing check is the revert to expect.
+//!
+//! Gathering the facts and the simulation at the end belong to the lifecycle service.
+
+mod checks;
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::Address;
+
+use crate::amount::{Eth, Metis};
+use crate::ids::{BatchId, SequencerId, Timestamp};
+use crate::network::Variant;
+use crate::operation::Operation;
+
+/// Outcome of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Holds.
+    Pass,
+    /// Holds, but the operator should know.
+    Warn,
+    /// Does not hold.
+    Fail,
+    /// Could not be established.
+    Unknown,
+}
+
+/// One precondition with its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Stable UPPER_SNAKE name.
+    pub name: &'static str,
+    /// Outcome.
+    pub verdict: Verdict,
+    /// Registry reason when it does not hold, else empty.
+    pub reason: &'static str,
+    /// One sentence with the numbers.
+    pub message: String,
+    /// The values looked at.
+    pub facts: BTreeMap<&'static str, String>,
+}
+
+/// What became of a signer address on chain: `seqSigners(address)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignerUse {
+    /// 0: never used.
+    Unused,
+    /// The signer of this sequencer.
+    Of(SequencerId),
+    /// 2^256-1: used once, never again.
+    Burnt,
+}
+
+/// `sequencers(id).status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// 1: exiting.
+    Inactive,
+    /// 2.
+    Active,
+    /// 3: exited.
+    Unlocked,
+}
+
+/// `sequencers(id)` as far as the checks need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Id.
+    pub id: SequencerId,
+    /// Status.
+    pub status: Status,
+    /// Owner.
+    pub owner: Address,
+    /// Signer.
+    pub signer: Address,
+    /// Recipient; may be zero.
+    pub recipient: Address,
+    /// Principal.
+    pub amount: Metis,
+    /// Unclaimed reward.
+    pub reward: Metis,
+    /// Batch of the last lock, withdrawal or signer update.
+    pub updated_batch: BatchId,
+    /// From when unlockClaim is allowed.
+    pub unlock_claim_time: Timestamp,
+}
+
+/// A node as the indexer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeState {
+    /// No node is registered for the signer.
+    Unregistered,
+    /// Ready to lock.
+    Ready,
+    /// Not ready, with the reasons in words.
+    NotReady(String),
+}
+
+/// All that the checks look at, read at one L1 block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Timestamp of that block.
+    pub block_time: Timestamp,
+    /// Variant of the pool's implementation.
+    pub variant: Variant,
+    /// `paused()`.
+    pub paused: bool,
+    /// `minLock()`.
+    pub min_lock: Metis,
+    /// `maxLock()`.
+    pub max_lock: Metis,
+    /// `currentBatch()`.
+    pub current_batch: BatchId,
+    /// `signerUpdateThrottle()`.
+    pub signer_update_throttle: u64,
+    /// `seqStatuses(2)`.
+    pub active: u64,
+    /// `seqStatuses(1)`.
+    pub exiting: u64,
+    /// Who would send.
+    pub sender: Address,
+    /// `whitelist(owner)`.
+    pub owner_whitelisted: bool,
+    /// `seqOwners(owner)`.
+    pub owner_sequencer: Option<SequencerId>,
+    /// `seqSigners` of the signer to be locked or rotated to; only for these two.
+    pub new_signer: SignerUse,
+    /// `whitelist(new_owner)`; only for set_owner.
+    pub new_owner_whitelisted: bool,
+    /// `seqOwners(new_owner)`; only for set_owner.
+    pub new_owner_sequencer: Option<SequencerId>,
+    /// The position, if there is one.
+    pub record: Option<Record>,
+    /// METIS of the owner.
+    pub balance: Metis,
+    /// Allowance of LockingInfo.
+    pub allowance: Metis,
+    /// ETH of the sender.
+    pub eth: Eth,
+    /// ETH needed at most: gas at the fee ceiling and value.
+    pub eth_needed: Eth,
+    /// Bridge fee that will be sent.
+    pub bridge_fee: Eth,
+    /// Whether a drill has proven the backup of the signer's key; none for external keys.
+    pub backup_proven: Option<bool>,
+    /// The node of the signer.
+    pub node: NodeState,
+    /// Another operation of this sequencer that is not final, by id.
+    pub open_operation: Option<String>,
+}
+
+/// All checks of an operation, in the contract's order; ours that the contract does not make come last.
+pub fn preflight(operation: &Operation, facts: &Facts) -> Vec<Check> {
+    match operation {
+        Operation::Lock { amount, recipient, override_node, .. } => {
+            lock(*amount, *recipient, override_node.as_deref(), facts)
+        }
+        Operation::Increase { amount, with_rewards } => {
+            let mut list = vec![checks::not_paused(facts), checks::whitelisted(facts)];
+            list.extend(checks::active_and_owned(facts));
+            list.extend([
+                checks::under_cap(*amount, *with_rewards, facts),
+                checks::adds_something(*amount, *with_rewards, facts),
+                checks::allowance_planned(*amount, facts),
+                checks::balance(*amount, facts),
+            ]);
+            finish(list, facts)
+        }
+        Operation::Withdraw { amount } => {
+            let mut list = vec![checks::not_paused(facts), checks::whitelisted(facts)];
+            list.extend(checks::active_and_owned(facts));
+            list.extend([checks::withdraw_throttle(facts), checks::leaves_minimum(*amount, facts)]);
+            finish(list, facts)
+        }
+        Operation::Claim { .. } => {
+            let mut list = vec![checks::not_paused(facts), checks::whitelisted(facts)];
+            list.extend(checks::active_and_owned(facts));
+            list.extend([checks::recipient_set(facts), checks::reward_there(facts)]);
+            finish(list, facts)
+        }
+        Operation::SetRecipient { recipient } => {
+            let mut list = vec![checks::whitelisted(facts)];
+            list.extend(checks::active_and_owned(facts));
+            list.push(checks::recipient_given(*recipient));
+            finish(list, facts)
+        }
+        Operation::SetOwner { new_owner } => finish(set_owner(*new_owner, facts), facts),
+        Operation::RotateSigner { .. } => finish(
+            vec![
+                checks::not_paused(facts),
+                checks::active(facts),
+                checks::sent_by_signer(facts),
+                checks::signer_throttle(facts),
+                checks::signer_unused(facts),
+                checks::backup(facts),
+            ],
+            facts,
+        ),
+        Operation::Unlock { .. } => {
+            let mut list = vec![checks::not_paused(facts), checks::whitelisted(facts)];
+            list.extend(checks::active_and_owned(facts));
+            list.extend([checks::exit_allowed(facts), checks::recipient_set(facts)]);
+            finish(list, facts)
+        }
+        Operation::WithdrawFinal { .. } => finish(
+            vec![
+                checks::not_paused(facts),
+                checks::whitelisted(facts),
+                checks::owned(facts),
+                checks::recipient_set(facts),
+                checks::exit_over(facts),
+            ],
+            facts,
+        ),
+    }
+}
+
+/// Whether nothing stands in the way.
+pub fn passes(checks: &[Check]) -> bool {
+    checks.iter().all(|check| check.verdict != Verdict::Fail)
+}
+
+fn lock(amount: Metis, recipient: Address, override_node: Option<&str>, facts: &Facts) -> Vec<Check> {
+    vec![
+        checks::not_paused(facts),
+        checks::whitelisted(facts),
+        checks::owner_free(facts),
+        checks::signer_unused(facts),
+        checks::in_range(amount, facts),
+        checks::allowance_planned(amount, facts),
+        checks::balance(amount, facts),
+        checks::recipient_given(recipient),
+        checks::eth(facts),
+        checks::backup(facts),
+        checks::node(override_node, facts),
+        checks::nothing_open(facts),
+    ]
+}
+
+/// The order depends on the variant (P 1.11).
+fn set_owner(new_owner: Address, facts: &Facts) -> Vec<Check> {
+    let mut list = vec![checks::new_owner_given(new_owner)];
+    if facts.variant == Variant::Mainnet {
+        list.push(checks::whitelisted(facts));
+    } else {
+        list.push(checks::new_owner_whitelisted(facts));
+    }
+    list.push(checks::new_owner_free(facts));
+    list.extend(checks::active_and_owned(facts));
+    list
+}
+
+/// What every operation on a position needs besides the contract's own checks.
+fn finish(mut list: Vec<Check>, facts: &Facts) -> Vec<Check> {
+    list.extend([checks::eth(facts), checks::nothing_open(facts)]);
+    list
+}
+
+#[cfg(test)]
+mod tests;

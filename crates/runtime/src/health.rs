@@ -1,0 +1,165 @@
+//! Whether this process can do its work: named checks that the parts of a service keep up to date.
+//!
+//! `/readyz` and `grpc.health.v1` both read from here. Liveness does not: a dependency that is away
+//! is no reason to restart us.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// What a check says until its owner has looked for the first time.
+const STARTING: &str = "not checked yet";
+
+/// The health of one process or service; clones share it.
+#[derive(Debug, Clone)]
+pub struct Health {
+    state: Arc<watch::Sender<State>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct State {
+    checks: BTreeMap<String, Result<(), String>>,
+    draining: bool,
+}
+
+/// The handle by which a part of the service reports.
+#[derive(Debug, Clone)]
+pub struct Check {
+    name: String,
+    state: Arc<watch::Sender<State>>,
+}
+
+/// All checks at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// No check fails and the process is not draining.
+    pub ready: bool,
+    /// The process is about to stop.
+    pub draining: bool,
+    /// Each check, with the reason if it fails.
+    pub checks: BTreeMap<String, Result<(), String>>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Health {
+    /// A health without checks, which is ready.
+    pub fn new() -> Self {
+        Self { state: Arc::new(watch::Sender::new(State::default())) }
+    }
+
+    /// Adds a check; it fails until its owner says otherwise.
+    pub fn check(&self, name: impl Into<String>) -> Check {
+        let name = name.into();
+        self.state.send_modify(|state| {
+            state.checks.entry(name.clone()).or_insert_with(|| Err(STARTING.to_owned()));
+        });
+        Check { name, state: Arc::clone(&self.state) }
+    }
+
+    /// Whether requests should be sent here.
+    pub fn is_ready(&self) -> bool {
+        self.state.borrow().is_ready()
+    }
+
+    /// Takes this process out of service for good.
+    pub fn drain(&self) {
+        self.state.send_if_modified(|state| !std::mem::replace(&mut state.draining, true));
+    }
+
+    /// All checks at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.state.borrow().clone();
+        Snapshot { ready: state.is_ready(), draining: state.draining, checks: state.checks }
+    }
+
+    /// Follows readiness: the current value first, then each change of anything.
+    pub fn watch(&self) -> Watch {
+        Watch { state: self.state.subscribe() }
+    }
+}
+
+/// Readiness as it changes.
+#[derive(Debug)]
+pub struct Watch {
+    state: watch::Receiver<State>,
+}
+
+impl Watch {
+    /// Readiness now.
+    pub fn is_ready(&mut self) -> bool {
+        self.state.borrow_and_update().is_ready()
+    }
+
+    /// Waits until something has changed since the last look; never returns once the health is gone.
+    pub async fn changed(&mut self) {
+        if self.state.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Check {
+    /// The dependency works.
+    pub fn ok(&self) {
+        self.set(Ok(()));
+    }
+
+    /// The dependency does not work; the reason is shown at `/readyz`, so it names no secret.
+    pub fn fail(&self, reason: impl Into<String>) {
+        self.set(Err(reason.into()));
+    }
+
+    fn set(&self, now: Result<(), String>) {
+        self.state.send_if_modified(|state| {
+            let before = state.checks.insert(self.name.clone(), now.clone());
+            let changed = before.as_ref() != Some(&now);
+            match (&before, &now) {
+                (Some(Err(_)), Ok(())) => tracing::info!("health check {} passes", self.name),
+                (Some(Ok(())), Err(reason)) => tracing::warn!("health check {} fails: {reason}", self.name),
+                _ => {}
+            }
+            changed
+        });
+    }
+}
+
+impl State {
+    fn is_ready(&self) -> bool {
+        !self.draining && self.checks.values().all(Result::is_ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_waits_for_every_check() {
+        let health = Health::new();
+        assert!(health.is_ready());
+        let postgres = health.check("postgres");
+        let chain = health.check("chain");
+        assert!(!health.is_ready(), "a check that never ran does not count as passed");
+        postgres.ok();
+        chain.ok();
+        assert!(health.is_ready());
+        chain.fail("the last block is 90 s old");
+        assert!(!health.is_ready());
+        assert_eq!(health.snapshot().checks["chain"], Err("the last block is 90 s old".to_owned()));
+    }
+
+    #[test]
+    fn draining_is_not_ready_whatever_the_checks_say() {
+        let health = Health::new();
+        health.check("postgres").ok();
+        health.drain();
+        assert!(!health.is_ready());
+        assert!(health.snapshot().draining);
+    }
+}

@@ -1,0 +1,149 @@
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
+use store::{
+    in_transaction,
+    lease::{self, Claim, FenceError, Lease},
+    statement,
+};
+use testkit::{wait_for, wait_until};
+
+use crate::{Error, SCHEMA, effect, effects};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn claim(holder: &str, ttl: Duration) -> Claim {
+    Claim { schema: SCHEMA, name: "l1:devnet".to_owned(), holder: holder.to_owned(), ttl }
+}
+
+fn long(holder: &str) -> Claim {
+    claim(holder, Duration::from_secs(600))
+}
+
+/// As if the time to live had passed, by the only clock that counts.
+async fn expire(db: &DatabaseConnection) {
+    let sql = "UPDATE indexer.lease SET expires_at = clock_timestamp() - interval '1 second'";
+    db.execute_raw(statement(sql, [])).await.expect("expired");
+}
+
+async fn act(db: &DatabaseConnection, lease: Lease, name: &str) -> Result<(), Error> {
+    in_transaction(db, |tx| {
+        Box::pin(async move {
+            lease::fence(&tx, SCHEMA, "l1:devnet", lease.epoch).await?;
+            effect(&tx, name).await?;
+            Ok(())
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn only_one_of_many_gets_the_lease() {
+    let test = testkit::database().await;
+    let db = test.connect(SCHEMA).await;
+    let claims: Vec<Claim> = (0..8).map(|n| long(&format!("holder {n}"))).collect();
+    let mut tasks = tokio::task::JoinSet::new();
+    for claim in claims {
+        let db = db.clone();
+        tasks.spawn(async move { lease::acquire(&db, &claim).await.expect("asked") });
+    }
+    let held: Vec<Lease> = tasks.join_all().await.into_iter().flatten().collect();
+    assert_eq!(held, [Lease { epoch: 1 }]);
+}
+
+#[tokio::test]
+async fn every_holding_has_a_new_epoch() {
+    let test = testkit::database().await;
+    let db = test.connect(SCHEMA).await;
+    let first = lease::acquire(&db, &long("a")).await.expect("asked").expect("free");
+    assert_eq!(lease::acquire(&db, &long("a")).await.expect("asked"), None, "not even to the same holder");
+    lease::release(&db, &long("a"), first).await.expect("released");
+    let second = lease::acquire(&db, &long("b")).await.expect("asked").expect("released");
+    expire(&db).await;
+    let third = lease::acquire(&db, &long("a")).await.expect("asked").expect("expired");
+    assert_eq!([first.epoch, second.epoch, third.epoch], [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_holder_that_was_stopped_writes_nothing_when_it_wakes_up() {
+    let test = testkit::database().await;
+    let db = test.connect(SCHEMA).await;
+    let old = lease::acquire(&db, &long("old")).await.expect("asked").expect("free");
+    act(&db, old, "1 by old").await.expect("held");
+
+    expire(&db).await;
+    act(&db, old, "2 by old, late but alone").await.expect("nobody has taken over");
+    let new = lease::acquire(&db, &long("new")).await.expect("asked").expect("expired");
+
+    let late = act(&db, old, "3 by old").await.expect_err("fenced");
+    assert!(matches!(late, Error::Fence(FenceError::Fenced { epoch: 1, .. })), "{late:?}");
+    assert!(!lease::renew(&db, &long("old"), old).await.expect("asked"));
+    lease::release(&db, &long("old"), old).await.expect("harmless");
+    act(&db, new, "4 by new").await.expect("still held by the new one");
+    assert_eq!(effects(&db).await, ["1 by old", "2 by old, late but alone", "4 by new"]);
+}
+
+#[tokio::test]
+async fn a_takeover_waits_for_the_effect_that_is_under_way() {
+    let test = testkit::database().await;
+    let db = test.connect(SCHEMA).await;
+    let old = lease::acquire(&db, &long("old")).await.expect("asked").expect("free");
+    expire(&db).await;
+    let tx = db.begin().await.expect("begun");
+    lease::fence(&tx, SCHEMA, "l1:devnet", old.epoch).await.expect("held");
+    effect(&tx, "by old").await.expect("written");
+
+    let other = db.clone();
+    let takeover = tokio::spawn(async move { lease::acquire(&other, &long("new")).await });
+    wait_until("the takeover waits for the row", SOON, || async {
+        let sql = "SELECT 1 FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+        db.query_one_raw(statement(sql, [])).await.expect("asked").is_some()
+    })
+    .await;
+    assert!(!takeover.is_finished());
+    tx.commit().await.expect("committed");
+    let new = takeover.await.expect("no panic").expect("asked").expect("expired");
+    assert_eq!(new.epoch, 2);
+    assert_eq!(effects(&db).await, ["by old"]);
+}
+
+#[tokio::test]
+async fn work_is_held_for_longer_than_one_time_to_live() {
+    let test = testkit::database().await;
+    let db = test.connect(SCHEMA).await;
+    let short = claim("a", Duration::from_millis(600));
+    let work = async |lease: Lease| {
+        let first = expiry(&db).await;
+        wait_until("the lease was renewed twice beyond its first end", SOON, || async {
+            expiry(&db).await > first + 1.2
+        })
+        .await;
+        act(&db, lease, "by a").await
+    };
+    let done = lease::while_held(&db, &short, work).await.expect("asked");
+    done.expect("never lost").expect("fenced effect");
+    assert!(lease::acquire(&db, &long("b")).await.expect("asked").is_some(), "given back at the end");
+}
+
+#[tokio::test]
+async fn work_is_dropped_when_the_lease_is_lost() {
+    let test = testkit::database().await;
+    let db = test.connect(SCHEMA).await;
+    let short = claim("a", Duration::from_millis(300));
+    let work = async |_: Lease| {
+        wait_for("another takes over", SOON, || async {
+            expire(&db).await;
+            lease::acquire(&db, &long("b")).await.expect("asked")
+        })
+        .await;
+        std::future::pending::<()>().await;
+    };
+    let done = tokio::time::timeout(SOON, lease::while_held(&db, &short, work)).await.expect("ends");
+    assert_eq!(done.expect("asked"), None);
+}
+
+async fn expiry(db: &DatabaseConnection) -> f64 {
+    let sql = "SELECT extract(epoch FROM expires_at)::float8 AS at FROM indexer.lease";
+    let row = db.query_one_raw(statement(sql, [])).await.expect("asked").expect("row");
+    row.try_get("", "at").expect("a number")
+}

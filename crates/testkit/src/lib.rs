@@ -1,0 +1,26 @@
+//! What tests (and `dev`) need of the world: a real Postgres with a database for each test, a
+//! real chain, certificates, and waiting with a deadline.
+//!
+//! A dev-dependency everywhere but in `dev`, which shows the same things to people.
+#![deny(missing_docs)]
+
+mod account;
+pub mod anvil;
+mod binaries;
+pub mod contracts;
+pub mod database;
+mod error;
+pub mod pki;
+pub mod postgres;
+mod process;
+mod shared;
+pub mod simulator;
+pub mod wait;
+
+pub use anvil::Anvil;
+pub use database::{TestDb, database};
+pub use error::Error;
+pub use pki::Pki;
+pub use postgres::Cluster;
+pub use shared::{shared_url, stop_shared};
+pub use wait::{wait_for, wait_until};

@@ -1,0 +1,18 @@
+//! Tables of the indexer service.
+
+use crate::{Migration, frame, sql};
+
+/// Schema and, with the prefix `seq_`, role.
+pub const SCHEMA: &str = "indexer";
+
+/// Tables whose rows the service may add and read, but never change or remove.
+pub const APPEND_ONLY: &[&str] = &["reorg"];
+
+/// In the order in which they are applied; only ever added to.
+pub fn migrations() -> Vec<Migration> {
+    vec![
+        frame("m20261122_000001_indexer_frame", SCHEMA),
+        sql("m20261122_000002_indexer_chain", include_str!("m002_chain.sql")),
+        sql("m20261122_000003_indexer_node", include_str!("m003_node.sql")),
+    ]
+}

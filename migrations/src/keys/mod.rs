@@ -1,0 +1,23 @@
+//! Tables of the keys service.
+//!
+//! What must never be rewritten is changed by SECURITY DEFINER functions only: the role of the
+//! service itself can neither alter nor remove a key, a guarded nonce or a record of the audit log.
+
+use crate::{Migration, frame, sql};
+
+/// Schema and, with the prefix `seq_`, role.
+pub const SCHEMA: &str = "keys";
+
+/// Tables whose rows the service may add and read, but never change or remove.
+pub const APPEND_ONLY: &[&str] =
+    &["kek", "key", "policy", "nonce_guard", "signed_form", "audit_head", "audit_record"];
+
+/// In the order in which they are applied; only ever added to.
+pub fn migrations() -> Vec<Migration> {
+    vec![
+        frame("m20261122_000001_keys_frame", SCHEMA),
+        sql("m20261122_000002_keys_key", include_str!("m002_key.sql")),
+        sql("m20261122_000003_keys_audit", include_str!("m003_audit.sql")),
+        sql("m20261122_000004_keys_signing", include_str!("m004_signing.sql")),
+    ]
+}

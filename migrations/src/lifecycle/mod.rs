@@ -1,0 +1,21 @@
+//! Tables of the lifecycle service.
+
+mod m002_register;
+mod m003_operations;
+
+use crate::{Migration, frame, sql};
+
+/// Schema and, with the prefix `seq_`, role.
+pub const SCHEMA: &str = "lifecycle";
+
+/// Tables whose rows the service may add and read, but never change or remove.
+pub const APPEND_ONLY: &[&str] = &["transition", "transition_undo", "operation_step", "attempt"];
+
+/// In the order in which they are applied; only ever added to.
+pub fn migrations() -> Vec<Migration> {
+    vec![
+        frame("m20261122_000001_lifecycle_frame", SCHEMA),
+        sql("m20261122_000002_lifecycle_register", m002_register::SQL),
+        sql("m20261122_000003_lifecycle_operations", m003_operations::SQL),
+    ]
+}

@@ -1,0 +1,4 @@
+//! The rewards service as a black box: real Postgres, real gRPC with mTLS, a fake indexer.
+
+mod fake_indexer;
+mod ledger;

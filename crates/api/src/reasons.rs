@@ -183,7 +183,6 @@ registry! {
     ETAG_MISMATCH = conflict "The resource changed since it was read: read it again.";
     // dependencies
     L1_UNAVAILABLE = unavailable "No L1 endpoint answers: try again.";
-    L2_UNAVAILABLE = unavailable "No L2 endpoint answers: try again.";
     INDEX_BEHIND = unavailable "The index has not reached that block yet: try again.";
     // public edge
     JSON_MALFORMED = unparsable "The body is not JSON.";

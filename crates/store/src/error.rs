@@ -61,6 +61,43 @@ pub fn sqlstate(error: &(dyn StdError + 'static)) -> Option<String> {
     None
 }
 
+/// Whether the database cannot be reached or takes no work now, wherever in the chain of sources that
+/// is said: the same request may succeed later without any change.
+pub fn is_away(error: &(dyn StdError + 'static)) -> bool {
+    // 08: connection exceptions; 53: too many connections, no space; 57P: shut down, starting up.
+    let refused = |code: String| ["08", "53", "57P"].iter().any(|class| code.starts_with(class));
+    if sqlstate(error).is_some_and(refused) {
+        return true;
+    }
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if driver_error(error).is_some_and(is_broken_connection) {
+            return true;
+        }
+        if matches!(error.downcast_ref::<DbErr>(), Some(DbErr::Conn(_) | DbErr::ConnectionAcquire(_))) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn driver_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e sqlx::Error> {
+    match error.downcast_ref::<DbErr>() {
+        Some(DbErr::Conn(inner) | DbErr::Exec(inner) | DbErr::Query(inner)) => match inner {
+            RuntimeErr::SqlxError(error) => Some(error),
+            RuntimeErr::Internal(_) => None,
+        },
+        Some(_) => None,
+        None => error.downcast_ref::<sqlx::Error>(),
+    }
+}
+
+fn is_broken_connection(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Tls, WorkerCrashed};
+    matches!(error, Io(_) | Tls(_) | PoolTimedOut | PoolClosed | WorkerCrashed)
+}
+
 fn own_sqlstate(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<DbErr>() {
         return match error {

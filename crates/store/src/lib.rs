@@ -19,7 +19,7 @@ pub mod transaction;
 /// `db.get_postgres_connection_pool()`.
 pub use sqlx;
 
-pub use error::{Error, sqlstate};
+pub use error::{Error, is_away, sqlstate};
 pub use pool::{Options, connect, connect_with, ping};
 pub use statement::statement;
 pub use transaction::{Transaction, in_transaction};

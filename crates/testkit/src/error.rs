@@ -131,6 +131,9 @@ pub enum Error {
     /// Something that must be on the chain is not.
     #[error("{0} is not on the chain")]
     Unmined(&'static str),
+    /// Acting as anyone is only for chains of our own.
+    #[error("{0} is not on this machine: only a chain of our own is played with")]
+    NotLoopback(String),
     /// A signer without a node in the simulator.
     #[error("{0} has no node in the simulator")]
     UnknownNode(alloy_primitives::Address),

@@ -105,6 +105,12 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Whether [`Cluster::given_or_start`] will have to fetch a server first, which takes a while.
+    pub fn must_be_fetched() -> bool {
+        let given = std::env::var("DATABASE_URL").is_ok_and(|url| !url.is_empty());
+        !given && Account::of_server().is_ok_and(|account| !binaries::are_here(&account.cache()))
+    }
+
     /// URL of the maintenance database, as superuser.
     pub fn url(&self) -> &str {
         &self.url

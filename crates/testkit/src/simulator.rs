@@ -21,7 +21,7 @@ use std::{
 
 use alloy_primitives::Address;
 use domain::amount::{Eth, Metis};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::watch as signal, task::JoinSet};
 
 pub use consensus::Validator;
@@ -55,6 +55,17 @@ pub struct Config {
     pub seed: u64,
     /// Chain id of the consensus layer.
     pub themis_network: String,
+    /// What an earlier simulator on the same chains knew.
+    pub memory: Memory,
+}
+
+/// What cannot be read from the chains again.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// Nodes, which answer on their old ports.
+    pub nodes: Vec<NodeState>,
+    /// Validators that have joined, by sequencer id and signer.
+    pub joined: Vec<(u64, Address)>,
 }
 
 impl Default for Config {
@@ -65,6 +76,7 @@ impl Default for Config {
             respan_after: Duration::ZERO,
             seed: 0,
             themis_network: "devnet-1".to_owned(),
+            memory: Memory::default(),
         }
     }
 }
@@ -107,12 +119,14 @@ pub struct State {
 }
 
 /// One node.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodeState {
     /// Whose it is.
     pub signer: Address,
     /// How it is.
     pub mode: NodeMode,
+    /// Its port on loopback.
+    pub port: u16,
     /// Where it answers.
     pub endpoints: Endpoints,
 }
@@ -121,15 +135,16 @@ impl Simulator {
     /// Starts the network on chains that carry the contracts.
     ///
     /// # Errors
-    /// When the control endpoint cannot be opened.
+    /// When the control endpoint cannot be opened, or the port of a remembered node is taken.
     pub async fn start(config: Config, l1: L1, l2: L2) -> Result<Self, Error> {
+        let Memory { nodes, joined } = config.memory.clone();
         let control = node::listen(0).await?;
         let control_url = format!("http://{}", control.local_addr().map_err(Error::Port)?);
         let simulator = Self(Arc::new(World {
             config,
             l1,
             l2,
-            consensus: Mutex::default(),
+            consensus: Mutex::new(Consensus::remembering(joined)),
             nodes: Mutex::default(),
             troubles: Mutex::default(),
             l2_turn: tokio::sync::Mutex::default(),
@@ -137,6 +152,10 @@ impl Simulator {
             tasks: Mutex::default(),
             control_url,
         }));
+        for NodeState { signer, mode, port, endpoints: _ } in nodes {
+            let node = Node::start(simulator.clone(), signer, mode, port).await?;
+            locked(&simulator.0.nodes).insert(signer, node);
+        }
         let mut tasks = locked(&simulator.0.tasks);
         tasks.spawn(watch::follow_l1(simulator.clone()));
         tasks.spawn(mpc::commit_epochs(simulator.clone()));
@@ -199,7 +218,7 @@ impl Simulator {
         if let Some(node) = locked(&self.0.nodes).get(&signer) {
             return Ok(node.endpoints());
         }
-        let node = Node::start(self.clone(), signer).await?;
+        let node = Node::start(self.clone(), signer, NodeMode::Synced, 0).await?;
         let mut nodes = locked(&self.0.nodes);
         if nodes.len() >= NODES_MAX {
             return Err(Error::TooManyNodes(NODES_MAX));
@@ -255,6 +274,15 @@ impl Simulator {
             validators: consensus.validators().cloned().collect(),
             nodes: nodes.iter().map(|(signer, node)| node.state(*signer)).collect(),
             troubles: locked(&self.0.troubles).clone(),
+        }
+    }
+
+    /// What the next simulator on these chains must be told.
+    pub fn memory(&self) -> Memory {
+        let nodes = locked(&self.0.nodes);
+        Memory {
+            nodes: nodes.iter().map(|(signer, node)| node.state(*signer)).collect(),
+            joined: locked(&self.0.consensus).joined(),
         }
     }
 

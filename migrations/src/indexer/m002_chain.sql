@@ -72,7 +72,7 @@ CREATE TABLE indexer.log (
     data               bytea NOT NULL,
     -- Contract event name; Transfer for the METIS transfers that decide how much of a Relocked came from rewards.
     kind               text NOT NULL,
-    sequencer_id       numeric(78, 0),
+    sequencer_id       bigint,
     -- Owner or signer that the event is about.
     account            bytea CHECK (length(account) = 20),
     -- The message sequencer.indexer.v1.ChainEvent as it is sent; absent for logs that are only evidence.
@@ -86,7 +86,7 @@ CREATE INDEX log_transaction ON indexer.log (network, transaction_hash);
 -- `sequencers(id)` of LockingPool after block `number` (P 1.7).
 CREATE TABLE indexer.sequencer_record (
     network             text NOT NULL,
-    sequencer_id        numeric(78, 0) NOT NULL,
+    sequencer_id        bigint NOT NULL,
     number              bigint NOT NULL,
     status              smallint NOT NULL CHECK (status BETWEEN 1 AND 3),
     owner               bytea NOT NULL CHECK (length(owner) = 20),
@@ -109,7 +109,7 @@ CREATE INDEX sequencer_record_owner ON indexer.sequencer_record (network, owner)
 CREATE TABLE indexer.signer (
     network       text NOT NULL,
     signer        bytea NOT NULL CHECK (length(signer) = 20),
-    sequencer_id  numeric(78, 0) NOT NULL,
+    sequencer_id  bigint NOT NULL,
     number        bigint NOT NULL,
     PRIMARY KEY (network, signer)
 );
@@ -169,7 +169,7 @@ CREATE TABLE indexer.batch (
 CREATE TABLE indexer.credit (
     network       text NOT NULL,
     batch_id      bigint NOT NULL,
-    sequencer_id  numeric(78, 0) NOT NULL,
+    sequencer_id  bigint NOT NULL,
     number        bigint NOT NULL,
     blocks        bigint NOT NULL,
     amount        numeric(78, 0) NOT NULL,

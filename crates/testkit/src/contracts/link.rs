@@ -1,5 +1,6 @@
 //! A connection to an anvil: calls, transactions from anyone, and the chain's clock.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
@@ -76,9 +77,13 @@ impl Link {
     /// A connection to the anvil at `url`.
     ///
     /// # Errors
-    /// When this is no URL.
+    /// When this is no URL, or one of another machine.
     pub fn to(url: &str) -> Result<Self, Error> {
         let parsed: EndpointUrl = url.parse().map_err(|_| Error::NotAUrl(url.to_owned()))?;
+        // It sends as anyone and turns the clock: what is not on this machine is none of its business.
+        if !is_loopback(url) {
+            return Err(Error::NotLoopback(parsed.to_string()));
+        }
         let endpoint =
             Endpoint::new(url, parsed).map_err(|source| Error::Ask { what: "connecting", source })?;
         let http = reqwest::Client::builder().no_proxy().timeout(CALL_MAX).build();
@@ -274,6 +279,14 @@ impl Link {
     }
 }
 
+fn is_loopback(url: &str) -> bool {
+    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
+}
+
 impl TryFrom<String> for Link {
     type Error = Error;
 
@@ -285,5 +298,25 @@ impl TryFrom<String> for Link {
 impl From<Link> for String {
     fn from(link: Link) -> Self {
         link.url
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_chains_of_this_machine_are_played_with() {
+        for url in
+            ["http://127.0.0.1:8545", "http://localhost:1", "http://[::1]:8545/path", "http://127.9.9.9"]
+        {
+            Link::to(url).expect(url);
+        }
+        for url in
+            ["https://mainnet.example", "http://10.0.0.1:8545", "http://127.0.0.1.example", "http://[::2]:1"]
+        {
+            assert!(matches!(Link::to(url), Err(Error::NotLoopback(_))), "{url}");
+        }
+        assert!(matches!(Link::to("127.0.0.1:8545"), Err(Error::NotAUrl(_))));
     }
 }

@@ -72,6 +72,15 @@ pub(super) struct Consensus {
 }
 
 impl Consensus {
+    /// One that finds these again although their nodes may be down.
+    pub(super) fn remembering(joined: Vec<(u64, Address)>) -> Self {
+        Self { joined: joined.into_iter().collect(), ..Self::default() }
+    }
+
+    pub(super) fn joined(&self) -> Vec<(u64, Address)> {
+        self.joined.iter().copied().collect()
+    }
+
     pub(super) fn batch(&self) -> u64 {
         self.batch
     }

@@ -59,9 +59,17 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) async fn start(simulator: Simulator, signer: Address) -> Result<Self, Error> {
-        let server = Server::start(simulator, signer, 0).await?;
-        Ok(Self { mode: NodeMode::Synced, port: server.port, server: Some(server) })
+    pub(super) async fn start(
+        simulator: Simulator,
+        signer: Address,
+        mode: NodeMode,
+        port: u16,
+    ) -> Result<Self, Error> {
+        if mode == NodeMode::Down {
+            return Ok(Self { mode, port, server: None });
+        }
+        let server = Server::start(simulator, signer, port).await?;
+        Ok(Self { mode, port: server.port, server: Some(server) })
     }
 
     pub(super) fn mode(&self) -> NodeMode {
@@ -106,7 +114,7 @@ impl Node {
     }
 
     pub(super) fn state(&self, signer: Address) -> NodeState {
-        NodeState { signer, mode: self.mode, endpoints: self.endpoints() }
+        NodeState { signer, mode: self.mode, port: self.port, endpoints: self.endpoints() }
     }
 }
 

@@ -1,0 +1,152 @@
+//! The audit log: what a record says, how it is encoded, and how a chain of records is verified.
+//!
+//! The database gives each record its number, its time and its place in the chain
+//! (`keys.append_audit`); no answer leaves before that is durable.
+
+use alloy_primitives::{Address, B256};
+use api::keys::v1::{AuditBody, AuditedTransaction};
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use crate::db::audit::Row;
+
+/// What a decision was about.
+#[derive(Debug, Clone, Default)]
+pub struct Entry {
+    pub caller: String,
+    /// The rpc, for example "SignTransaction".
+    pub action: &'static str,
+    pub key_id: String,
+    /// In words, without any secret.
+    pub intent: String,
+    pub digest: Option<B256>,
+    pub policy_version: u64,
+    pub operation_id: String,
+    pub network: String,
+    pub transaction: Option<Transaction>,
+}
+
+/// The numbers of a transaction.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    pub chain_id: u64,
+    pub account: Address,
+    pub nonce: u64,
+    pub gas_limit: u64,
+    pub max_fee_per_gas: u128,
+    pub max_priority_fee_per_gas: u128,
+    pub signing_hash: B256,
+}
+
+/// The end of a verified chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub sequence: u64,
+    pub hash: B256,
+}
+
+impl Head {
+    /// The head of an empty log.
+    pub const START: Self = Self { sequence: 0, hash: B256::ZERO };
+}
+
+/// The first record that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("audit record {sequence}: {problem}")]
+pub struct Broken {
+    pub sequence: i64,
+    pub problem: &'static str,
+}
+
+impl Entry {
+    /// The fields that are known before the decision.
+    pub fn fields(&self) -> Vec<u8> {
+        let Self {
+            caller,
+            action,
+            key_id,
+            intent,
+            digest,
+            policy_version,
+            operation_id,
+            network,
+            transaction,
+        } = self.clone();
+        AuditBody {
+            caller,
+            action: action.to_owned(),
+            key_id,
+            intent,
+            digest: digest.map(|digest| digest.to_vec()).unwrap_or_default().into(),
+            policy_version,
+            operation_id,
+            network,
+            transaction: transaction.map(AuditedTransaction::from),
+            ..AuditBody::default()
+        }
+        .encode_to_vec()
+    }
+
+    /// All fields, for a decision that is made.
+    pub fn allowed(&self) -> Vec<u8> {
+        [self.fields(), verdict(true, "")].concat()
+    }
+
+    /// All fields, for a refusal with its reason.
+    pub fn refused(&self, reason: &str) -> Vec<u8> {
+        [self.fields(), verdict(false, reason)].concat()
+    }
+}
+
+/// The fields of the outcome, to stand behind `Entry::fields`.
+pub fn verdict(allowed: bool, rule: &str) -> Vec<u8> {
+    let verdict = if allowed { "ALLOWED" } else { "REFUSED" };
+    AuditBody { verdict: verdict.to_owned(), rule: rule.to_owned(), ..AuditBody::default() }.encode_to_vec()
+}
+
+impl From<Transaction> for AuditedTransaction {
+    fn from(transaction: Transaction) -> Self {
+        let Transaction {
+            chain_id,
+            account,
+            nonce,
+            gas_limit,
+            max_fee_per_gas,
+            max_priority_fee_per_gas,
+            signing_hash,
+        } = transaction;
+        Self {
+            chain_id,
+            account: account.to_vec().into(),
+            nonce,
+            gas_limit,
+            max_fee_per_gas_wei: max_fee_per_gas.to_string(),
+            max_priority_fee_per_gas_wei: max_priority_fee_per_gas.to_string(),
+            signing_hash: signing_hash.to_vec().into(),
+        }
+    }
+}
+
+/// Verifies records that follow `head`, in order, and says where the chain then ends. A cut tail
+/// shows only against a head that was kept elsewhere.
+pub fn verify<'a>(mut head: Head, rows: impl IntoIterator<Item = &'a Row>) -> Result<Head, Broken> {
+    for row in rows {
+        let Row { sequence, recorded_at, body, hash } = row;
+        let broken = |problem| Broken { sequence: *sequence, problem };
+        let expected = head.sequence + 1;
+        if u64::try_from(*sequence) != Ok(expected) {
+            return Err(broken("a record before it is missing, or it stands twice"));
+        }
+        let computed = B256::from_slice(&Sha256::new().chain_update(head.hash).chain_update(body).finalize());
+        if computed != hash.0 {
+            return Err(broken("its hash does not follow from its body and the hash before"));
+        }
+        let decoded = AuditBody::decode(body.as_slice()).map_err(|_| broken("its body cannot be decoded"))?;
+        let micros = recorded_at.unix_timestamp_nanos() / 1000;
+        if decoded.sequence != expected || i128::from(decoded.time_micros) != micros {
+            return Err(broken("its columns say something else than its body"));
+        }
+        head = Head { sequence: expected, hash: computed };
+    }
+    Ok(head)
+}

@@ -1,0 +1,89 @@
+//! A secp256k1 secret: made, proven, used, and wiped; never printed.
+
+use std::fmt;
+
+use alloy_primitives::{Address, B256, Signature, keccak256};
+use domain::pubkey::PublicKey;
+use k256::ecdsa::SigningKey;
+use zeroize::Zeroizing;
+
+use super::aead::{self, NoRandomness};
+
+/// Draws needed to hit a scalar: one, but for a chance of 2^-128.
+const DRAWS_MAX: usize = 8;
+
+/// A secret scalar, wiped when dropped.
+pub struct SecretKey(Box<Zeroizing<[u8; 32]>>);
+
+/// The bytes are not a secret of secp256k1.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("these are not 32 bytes of a scalar of secp256k1")]
+pub struct NotAScalar;
+
+/// A signature that does not recover to the address of its key.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not recover to {0}")]
+pub struct Unfaithful(pub Address);
+
+impl SecretKey {
+    /// A new secret from the randomness of the operating system.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        for _ in 0..DRAWS_MAX {
+            if let Ok(secret) = Self::from_slice(aead::random::<32>()?.as_slice()) {
+                return Ok(secret);
+            }
+        }
+        unreachable!("eight draws outside of the group order do not happen")
+    }
+
+    /// Takes exactly 32 bytes.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, NotAScalar> {
+        let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(bytes.try_into().map_err(|_| NotAScalar)?);
+        SigningKey::from_slice(bytes.as_slice()).map_err(|_| NotAScalar)?;
+        Ok(Self(Box::new(bytes)))
+    }
+
+    /// The bytes, for encryption only.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The public point.
+    pub fn public(&self) -> PublicKey {
+        k256::PublicKey::from(self.signing_key().verifying_key()).into()
+    }
+
+    /// The L1 address.
+    pub fn address(&self) -> Address {
+        self.public().address()
+    }
+
+    /// Signs a digest (RFC 6979, low s) and recovers the signer from the result.
+    pub fn sign(&self, digest: &B256) -> Result<Signature, Unfaithful> {
+        let address = self.address();
+        let (signature, recovery) = self
+            .signing_key()
+            .sign_prehash_recoverable(digest.as_slice())
+            .map_err(|_| Unfaithful(address))?;
+        let signature = Signature::from((signature, recovery)).normalized_s();
+        match signature.recover_address_from_prehash(digest) {
+            Ok(recovered) if recovered == address => Ok(signature),
+            _ => Err(Unfaithful(address)),
+        }
+    }
+
+    /// Proves that this secret can sign for its address.
+    pub fn prove(&self) -> Result<(), Unfaithful> {
+        self.sign(&keccak256(b"metis sequencer control plane: proof of possession")).map(drop)
+    }
+
+    fn signing_key(&self) -> SigningKey {
+        SigningKey::from_slice(self.0.as_slice()).expect("checked when the secret was taken in")
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(<redacted>)")
+    }
+}

@@ -1,0 +1,7 @@
+//! Rows and queries, one file for each table.
+
+pub mod audit;
+pub mod decision;
+pub mod kek;
+pub mod key;
+pub mod policy;

@@ -1,0 +1,91 @@
+//! The two ways in which an operation does not succeed: the rules say no, or something broke.
+
+use runtime::errors::{Refusal, generic};
+use tonic::Status;
+
+use crate::crypto::aead::{NoRandomness, Unauthentic};
+use crate::crypto::secret::Unfaithful;
+
+/// Something broke. The caller learns an id, the log has the chain.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("working with the tables of keys")]
+    Store(#[from] store::Error),
+    #[error("{step}")]
+    Query {
+        step: &'static str,
+        #[source]
+        source: sea_orm::DbErr,
+    },
+    #[error("making a secret")]
+    Randomness(#[from] NoRandomness),
+    #[error("opening the envelope of key {key_id}")]
+    Envelope {
+        key_id: String,
+        #[source]
+        source: Unauthentic,
+    },
+    #[error("signing")]
+    Signature(#[from] Unfaithful),
+    #[error("encrypting an archive")]
+    Encrypt(#[source] std::io::Error),
+    #[error("choosing the recipients of an archive")]
+    Recipients(#[source] age::EncryptError),
+    #[error("waiting for a computation")]
+    Task(#[from] tokio::task::JoinError),
+    #[error("the key-encryption key has no row after it was stored")]
+    KekRowMissing,
+    #[error("no policy is stored")]
+    PolicyMissing,
+    #[error("the stored policy {version} does not parse any more: {problem}")]
+    PolicyUnreadable { version: i64, problem: String },
+    #[error("the row of key {key_id} has no valid {column}")]
+    KeyRow { key_id: String, column: &'static str },
+    #[error("the database decided {0:?}, which this version does not know")]
+    UnknownOutcome(String),
+    #[error("the body of audit record {0} cannot be decoded")]
+    AuditBody(i64),
+    #[error("a stored answer cannot be decoded")]
+    StoredAnswer(#[from] prost::DecodeError),
+}
+
+/// Why an operation gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Declined {
+    /// The rules say no; still to be written to the audit log.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The rules say no, and the audit log has it.
+    #[error(transparent)]
+    Recorded(Refusal),
+    /// Something broke.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+impl Failure {
+    /// For `map_err`: a failed query with the step that it was part of.
+    pub fn at(step: &'static str) -> impl FnOnce(sea_orm::DbErr) -> Self {
+        move |source| Self::Query { step, source }
+    }
+}
+
+impl From<store::Error> for Declined {
+    fn from(error: store::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Declined> for Status {
+    fn from(declined: Declined) -> Self {
+        match declined {
+            Declined::Refused(refusal) | Declined::Recorded(refusal) => refusal.into(),
+            Declined::Failed(failure) if store::is_away(&failure) => {
+                tracing::warn!("the database is away: {}", runtime::report(&failure));
+                // Every verb is harmless twice, so it does not matter whether a commit arrived.
+                Refusal::new(&generic::DATABASE_UNAVAILABLE, "the database cannot be reached").into()
+            }
+            Declined::Failed(failure) => runtime::errors::internal(&failure),
+        }
+    }
+}

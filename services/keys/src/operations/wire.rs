@@ -1,0 +1,100 @@
+//! Keys, policies and times as they cross the wire.
+
+use api::convert::bad;
+use api::keys::v1 as wire;
+use api::reasons::ENUM_UNSPECIFIED;
+use runtime::errors::{Refusal, generic};
+use time::OffsetDateTime;
+
+use crate::db::key::{Key, Labels, Role, State};
+use crate::db::policy;
+
+/// Enough to group a fleet by; all of them are looked at in each decision.
+const LABELS_MAX: usize = 32;
+/// A label or its value.
+const LABEL_CHARS_MAX: usize = 63;
+
+pub fn time(time: OffsetDateTime) -> prost_types::Timestamp {
+    let nanos = i32::try_from(time.nanosecond()).expect("nanoseconds are below 10^9");
+    prost_types::Timestamp { seconds: time.unix_timestamp(), nanos }
+}
+
+pub fn public_key(public: &domain::pubkey::PublicKey) -> wire::PublicKeyForms {
+    wire::PublicKeyForms {
+        address: public.address().to_string(),
+        uncompressed: public.listing(),
+        themis: public.themis(),
+        tendermint_base64: public.tendermint_base64(),
+        compressed_base64: public.compressed_base64(),
+    }
+}
+
+pub fn key(key: &Key) -> wire::Key {
+    let Key { id, name, role, state, backend, address: _, public_key: public, labels, envelope: _, .. } = key;
+    let role = match role {
+        Role::Owner => wire::KeyRole::Owner,
+        Role::Sequencer => wire::KeyRole::Sequencer,
+    };
+    let state = match state {
+        State::Enabled => wire::KeyState::Enabled,
+        State::Disabled => wire::KeyState::Disabled,
+        State::Frozen => wire::KeyState::Frozen,
+    };
+    wire::Key {
+        id: id.clone(),
+        name: name.clone(),
+        role: role.into(),
+        state: state.into(),
+        backend: backend.clone(),
+        public_key: Some(public_key(public)),
+        labels: labels.clone(),
+        create_time: Some(time(key.created_at)),
+        backup_proven_time: key.backup_proven_at.map(time),
+    }
+}
+
+pub fn policy(row: policy::Row) -> wire::Policy {
+    let policy::Row { version, toml, set_by, set_at } = row;
+    let version = u64::try_from(version).expect("versions are counted from 1");
+    wire::Policy { version, toml, set_by, set_time: Some(time(set_at)) }
+}
+
+/// A role; `None` for the unspecified one.
+pub fn role(field: &str, number: i32) -> Result<Option<Role>, Refusal> {
+    match wire::KeyRole::try_from(number) {
+        Ok(wire::KeyRole::Unspecified) => Ok(None),
+        Ok(wire::KeyRole::Owner) => Ok(Some(Role::Owner)),
+        Ok(wire::KeyRole::Sequencer) => Ok(Some(Role::Sequencer)),
+        Err(_) => Err(bad(&ENUM_UNSPECIFIED, field, format!("{number} is no role"))),
+    }
+}
+
+pub fn role_required(field: &str, number: i32) -> Result<Role, Refusal> {
+    role(field, number)?.ok_or_else(|| bad(&ENUM_UNSPECIFIED, field, "choose OWNER or SEQUENCER"))
+}
+
+pub fn state_required(field: &str, number: i32) -> Result<State, Refusal> {
+    match wire::KeyState::try_from(number) {
+        Ok(wire::KeyState::Enabled) => Ok(State::Enabled),
+        Ok(wire::KeyState::Disabled) => Ok(State::Disabled),
+        Ok(wire::KeyState::Frozen) => Ok(State::Frozen),
+        Ok(wire::KeyState::Unspecified) | Err(_) => {
+            Err(bad(&ENUM_UNSPECIFIED, field, "choose ENABLED, DISABLED or FROZEN"))
+        }
+    }
+}
+
+pub fn labels(field: &str, labels: &Labels) -> Result<(), Refusal> {
+    if labels.len() > LABELS_MAX {
+        return Err(bad(&generic::INVALID_ARGUMENT, field, format!("at most {LABELS_MAX} labels")));
+    }
+    let fits = |text: &str| text.chars().count() <= LABEL_CHARS_MAX && !text.chars().any(char::is_control);
+    match labels.iter().find(|(label, value)| label.is_empty() || !fits(label) || !fits(value)) {
+        None => Ok(()),
+        Some(_) => {
+            let rule =
+                format!("labels have 1 to {LABEL_CHARS_MAX} printable characters, values at most as many");
+            Err(bad(&generic::INVALID_ARGUMENT, field, rule))
+        }
+    }
+}

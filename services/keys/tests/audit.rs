@@ -1,0 +1,169 @@
+//! The audit log: every decision in one chain, and nobody can rewrite it unnoticed.
+
+use alloy_primitives::B256;
+use api::keys::v1::{AuditBody, AuditRecord, CreateKeyRequest, KeyRole, ListAuditRecordsRequest};
+use keys::audit::{Head, verify};
+use keys::db::audit::{Row, page};
+use keys::policy::call::approveCall;
+use prost::Message;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use store::column::Hash;
+
+use crate::stand::{INFO, METIS, POOL, Stand, metis, request};
+
+async fn rows(db: &DatabaseConnection) -> Vec<Row> {
+    page(db, 0, 500).await.unwrap()
+}
+
+async fn records(stand: &Stand) -> Vec<AuditRecord> {
+    let mut all = Vec::new();
+    let mut request = ListAuditRecordsRequest { page_size: 2, page_token: String::new() };
+    loop {
+        let page = stand.operator.clone().list_audit_records(request.clone()).await.unwrap().into_inner();
+        all.extend(page.records);
+        if page.next_page_token.is_empty() {
+            return all;
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// A policy, a key, a signature, three refusals.
+async fn history(stand: &Stand) {
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    stand.operator.clone().create_key(CreateKeyRequest::default()).await.unwrap_err();
+    stand.sign(request(&key, METIS, &approveCall { spender: INFO, value: metis(1) }, 0)).await.unwrap();
+    stand.sign(request(&key, METIS, &approveCall { spender: POOL, value: metis(1) }, 1)).await.unwrap_err();
+    stand.sign(request(&key, METIS, &approveCall { spender: INFO, value: metis(2) }, 0)).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn every_decision_is_recorded_with_who_what_and_why() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    history(&stand).await;
+    let records = records(&stand).await;
+    let told: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let AuditRecord { caller, action, verdict, rule, .. } = record;
+            (caller.as_str(), action.as_str(), verdict.as_str(), rule.as_str())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("preset:metis", "SetPolicy", "ALLOWED", ""),
+            ("operator:alice", "CreateKey", "ALLOWED", ""),
+            ("operator:alice", "CreateKey", "REFUSED", "FIELD_REQUIRED"),
+            ("lifecycle", "SignTransaction", "ALLOWED", "owner-lock"),
+            ("lifecycle", "SignTransaction", "REFUSED", "POLICY_DENIED: none"),
+            ("lifecycle", "SignTransaction", "REFUSED", "NONCE_CONFLICT"),
+        ]
+    );
+    let signed = AuditBody::decode(records[3].body.as_ref()).unwrap();
+    assert_eq!((signed.sequence, signed.policy_version, signed.operation_id.as_str()), (4, 1, "op-1"));
+    assert!(signed.intent.contains("allow") && signed.intent.contains("1 METIS"), "{}", signed.intent);
+    assert_eq!(signed.transaction.unwrap().chain_id, 31337);
+}
+
+#[tokio::test]
+async fn a_chain_verifies_and_any_change_is_found_at_its_record() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    history(&stand).await;
+    let rows = rows(&db.connect("keys").await).await;
+    let head = verify(Head::START, &rows).unwrap();
+    assert_eq!((head.sequence, head.hash), (6, rows[5].hash.0));
+
+    for at in 0..rows[2].body.len() {
+        let mut changed = rows.clone();
+        changed[2].body[at] ^= 1;
+        assert_eq!(verify(Head::START, &changed).unwrap_err().sequence, 3, "byte {at}");
+    }
+    let mut hash = rows.clone();
+    hash[2].hash = Hash(B256::ZERO);
+    let mut time = rows.clone();
+    time[2].recorded_at += time::Duration::seconds(1);
+    let mut removed = rows.clone();
+    removed.remove(1);
+    let mut swapped = rows.clone();
+    swapped.swap(1, 2);
+    let mut inserted = rows.clone();
+    inserted.insert(2, rows[1].clone());
+    let table = [(hash, 3), (time, 3), (removed, 3), (swapped, 3), (inserted, 2)];
+    for (changed, sequence) in table {
+        assert_eq!(verify(Head::START, &changed).unwrap_err().sequence, sequence);
+    }
+    let cut = verify(Head::START, &rows[..5]).unwrap();
+    assert_ne!(cut, head, "a cut tail shows against the head");
+}
+
+#[tokio::test]
+async fn a_row_flipped_in_the_database_is_found() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    history(&stand).await;
+    let admin = db.admin().await;
+    let flip =
+        "UPDATE keys.audit_record SET body = set_byte(body, 3, get_byte(body, 3) # 1) WHERE sequence = 4";
+    admin.execute_unprepared(flip).await.unwrap();
+    assert_eq!(verify(Head::START, &rows(&admin).await).unwrap_err().sequence, 4);
+}
+
+#[tokio::test]
+async fn the_service_itself_can_neither_change_nor_remove_what_must_stay() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    history(&stand).await;
+    let own = db.connect("keys").await;
+    for table in ["kek", "key", "policy", "nonce_guard", "signed_form", "audit_head", "audit_record"] {
+        let column = match table {
+            "kek" => "generation",
+            "policy" => "version",
+            "key" => "id",
+            "audit_head" | "audit_record" => "sequence",
+            _ => "nonce",
+        };
+        let statements = [
+            format!("UPDATE keys.{table} SET {column} = {column}"),
+            format!("DELETE FROM keys.{table}"),
+            format!("TRUNCATE keys.{table} CASCADE"),
+        ];
+        for sql in statements {
+            let refused = own.execute_unprepared(&sql).await.unwrap_err();
+            assert_eq!(store::sqlstate(&refused).as_deref(), Some("42501"), "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_record_there_is_no_answer() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    let admin = db.admin().await;
+    admin
+        .execute_unprepared("ALTER TABLE keys.audit_record ADD CONSTRAINT full_disk CHECK (sequence < 3)")
+        .await
+        .unwrap();
+    let good = request(&key, METIS, &approveCall { spender: INFO, value: metis(1) }, 0);
+    let bad = request(&key, METIS, &approveCall { spender: POOL, value: metis(1) }, 0);
+    for asked in [good, bad] {
+        assert_eq!(stand.sign(asked).await.unwrap_err().reason, "INTERNAL");
+    }
+    let create = CreateKeyRequest {
+        request_id: uuid::Uuid::now_v7().to_string(),
+        name: "beta".to_owned(),
+        role: KeyRole::Owner.into(),
+        ..CreateKeyRequest::default()
+    };
+    stand.operator.clone().create_key(create).await.unwrap_err();
+    let left = admin
+        .query_one_raw(store::statement(
+            "SELECT (SELECT count(*) FROM keys.nonce_guard) + (SELECT count(*) FROM keys.key) AS n",
+            [],
+        ))
+        .await;
+    assert_eq!(left.unwrap().unwrap().try_get::<i64>("", "n").unwrap(), 1, "only alpha");
+}

@@ -1,0 +1,177 @@
+//! A keys service on a database of its own, with clients for an operator and for lifecycle.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alloy_primitives::{Address, U256, address};
+use alloy_sol_types::SolCall;
+use api::keys::v1::keys_service_client::KeysServiceClient;
+use api::keys::v1::{
+    CreateKeyRequest, Key, KeyRole, SignTransactionRequest, SignTransactionResponse, SigningIntent,
+};
+use api::types::v1::UnsignedTransaction;
+use keys::{Config, Contracts, Ports};
+use runtime::client::{self, Peer};
+use runtime::config::Secret;
+use runtime::errors::{Decoded, refusal_of};
+use runtime::health::Health;
+use runtime::shutdown::Shutdown;
+use runtime::tls::{Tls, TlsConfig};
+use testkit::{Pki, TestDb};
+use tokio::net::TcpListener;
+use tonic::Status;
+
+pub const NETWORK: &str = "devnet";
+pub const CHAIN_ID: u64 = 31337;
+pub const POOL: Address = address!("00000000000000000000000000000000000000a1");
+pub const INFO: Address = address!("00000000000000000000000000000000000000a2");
+pub const METIS: Address = address!("00000000000000000000000000000000000000a3");
+pub const STRANGER: Address = address!("00000000000000000000000000000000000000ff");
+/// A key-encryption key, and so a canary: it must never be seen anywhere.
+pub const KEK: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00";
+
+pub type Client = KeysServiceClient<Peer>;
+
+pub struct Stand {
+    pub operator: Client,
+    pub lifecycle: Client,
+    pub gateway: Client,
+    pub health: Health,
+    shutdown: Shutdown,
+    _certificates: tempfile::TempDir,
+}
+
+pub fn config() -> Config {
+    Config { kek: Some(Secret::new(KEK.to_owned())), ..Config::default() }
+}
+
+pub fn contracts() -> BTreeMap<String, Contracts> {
+    let contracts = Contracts { chain_id: CHAIN_ID, locking_pool: POOL, locking_info: INFO, metis: METIS };
+    BTreeMap::from([(NETWORK.to_owned(), contracts)])
+}
+
+impl Stand {
+    pub async fn start(db: &TestDb) -> Self {
+        Self::with(db, config()).await
+    }
+
+    pub async fn with(db: &TestDb, config: Config) -> Self {
+        runtime::install_crypto_provider();
+        let directory = tempfile::tempdir().unwrap();
+        let pki = Pki::new(directory.path(), "metis.test").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let health = Health::new();
+        let ports = Ports {
+            listener,
+            tls: tls(&pki, "keys"),
+            database: db.connect("keys").await,
+            database_url: db.url_for("keys"),
+            health: health.clone(),
+        };
+        let shutdown = Shutdown::new();
+        let service = keys::build(config, contracts(), ports).await.unwrap();
+        let run = service.run(shutdown.clone());
+        shutdown.spawn("keys", async move { run.await.unwrap() });
+        let client = |name: &str| {
+            let tls = tls(&pki, name);
+            KeysServiceClient::new(client::channel(target, "keys", tls).with_methods(api::methods::grpc()))
+        };
+        Self {
+            operator: client("operator:alice"),
+            lifecycle: client("lifecycle"),
+            gateway: client("gateway"),
+            health,
+            shutdown,
+            _certificates: directory,
+        }
+    }
+
+    pub async fn stop(self) {
+        self.shutdown.stop();
+        self.shutdown.finish().await.unwrap();
+    }
+
+    pub async fn create(&self, name: &str, role: KeyRole) -> Key {
+        let request = CreateKeyRequest {
+            request_id: uuid::Uuid::now_v7().to_string(),
+            name: name.to_owned(),
+            role: role.into(),
+            ..CreateKeyRequest::default()
+        };
+        self.operator.clone().create_key(request).await.unwrap().into_inner().key.unwrap()
+    }
+
+    pub async fn sign(&self, request: SignTransactionRequest) -> Result<SignTransactionResponse, Decoded> {
+        self.lifecycle
+            .clone()
+            .sign_transaction(request)
+            .await
+            .map(|r| r.into_inner())
+            .map_err(|s| refusal(&s))
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        self.shutdown.stop();
+    }
+}
+
+fn tls(pki: &Pki, name: &str) -> Arc<Tls> {
+    let identity = pki.identity(name).unwrap();
+    Tls::load(&TlsConfig {
+        cert: identity.certificate,
+        key: identity.key,
+        ca: pki.ca(),
+        trust_domain: "metis.test".to_owned(),
+    })
+    .unwrap()
+}
+
+pub fn refusal(status: &Status) -> Decoded {
+    refusal_of(status).unwrap_or_else(|| panic!("no refusal of ours: {status:?}"))
+}
+
+pub fn address_of(key: &Key) -> Address {
+    key.public_key.as_ref().unwrap().address.parse().unwrap()
+}
+
+pub fn metis(amount: u64) -> U256 {
+    U256::from(amount) * U256::from(10).pow(U256::from(18))
+}
+
+/// A request that the preset allows, to be changed by tests.
+pub fn request(key: &Key, to: Address, call: &impl SolCall, nonce: u64) -> SignTransactionRequest {
+    SignTransactionRequest {
+        key_id: key.id.clone(),
+        network: NETWORK.to_owned(),
+        transaction: Some(UnsignedTransaction {
+            chain_id: CHAIN_ID,
+            from: address_of(key).to_string(),
+            to: to.to_string(),
+            nonce: Some(nonce),
+            value_wei: "0".to_owned(),
+            data: format!("0x{}", hex::encode(call.abi_encode())),
+            gas_limit: 500_000,
+            max_fee_per_gas_wei: "20000000000".to_owned(),
+            max_priority_fee_per_gas_wei: "1000000000".to_owned(),
+        }),
+        intent: SigningIntent::New.into(),
+        operation_id: "op-1".to_owned(),
+    }
+}
+
+/// The same request with other fees.
+pub fn with_fees(
+    mut request: SignTransactionRequest,
+    max: u64,
+    priority: u64,
+    intent: SigningIntent,
+) -> SignTransactionRequest {
+    let transaction = request.transaction.as_mut().unwrap();
+    transaction.max_fee_per_gas_wei = max.to_string();
+    transaction.max_priority_fee_per_gas_wei = priority.to_string();
+    request.intent = intent.into();
+    request
+}

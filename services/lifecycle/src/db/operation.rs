@@ -1,0 +1,261 @@
+//! What was asked for, and where it stands.
+
+use alloy_primitives::Address;
+use sea_orm::{ConnectionTrait, FromQueryResult};
+use store::Error;
+use store::column::Addr;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{all, execute, one, step};
+
+/// Channel of wake-ups: the payload is the id of the operation that changed.
+pub const CHANNEL: &str = "lifecycle_operation";
+
+/// Where an operation stands. The first six are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    PendingApproval,
+    Scheduled,
+    Queued,
+    Signing,
+    Broadcast,
+    Mined,
+    Confirmed,
+    Failed,
+    Cancelled,
+    Expired,
+}
+
+impl State {
+    const ALL: [Self; 10] = [
+        Self::PendingApproval,
+        Self::Scheduled,
+        Self::Queued,
+        Self::Signing,
+        Self::Broadcast,
+        Self::Mined,
+        Self::Confirmed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Expired,
+    ];
+
+    /// Name in SQL and, with a prefix, on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PendingApproval => "PENDING_APPROVAL",
+            Self::Scheduled => "SCHEDULED",
+            Self::Queued => "QUEUED",
+            Self::Signing => "SIGNING",
+            Self::Broadcast => "BROADCAST",
+            Self::Mined => "MINED",
+            Self::Confirmed => "CONFIRMED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+            Self::Expired => "EXPIRED",
+        }
+    }
+
+    /// Whether a reorganisation alone can change it again.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Failed | Self::Cancelled | Self::Expired)
+    }
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct Row {
+    pub id: Uuid,
+    pub request_id: Uuid,
+    pub network: String,
+    pub sequencer: Uuid,
+    pub kind: String,
+    /// `OperationParameters` as protobuf.
+    pub parameters: Vec<u8>,
+    pub mode: String,
+    pub state: String,
+    pub reason: String,
+    pub reason_code: String,
+    pub words: String,
+    pub caller: String,
+    pub chain_id: i64,
+    pub account: Addr,
+    pub key_id: Option<String>,
+    pub create_time: OffsetDateTime,
+    pub update_time: OffsetDateTime,
+    pub expire_time: Option<OffsetDateTime>,
+}
+
+const COLUMNS: &str = "id, request_id, network, sequencer, kind, parameters, mode, state, reason, reason_code, \
+                       words, caller, chain_id, account, key_id, create_time, update_time, expire_time";
+
+impl Row {
+    /// Whether we sign and send it.
+    pub fn is_managed(&self) -> bool {
+        self.mode == MANAGED
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        State::ALL.into_iter().find(|state| state.name() == self.state).unwrap_or(State::Queued)
+    }
+}
+
+/// Signed and sent by us.
+pub const MANAGED: &str = "MANAGED";
+/// Signed by a wallet.
+pub const PREPARED: &str = "PREPARED";
+
+/// Stores a new operation with its first step; false when another managed one of the sequencer is open.
+pub async fn insert<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<bool, Error> {
+    let Row {
+        id,
+        request_id,
+        network,
+        sequencer,
+        kind,
+        parameters,
+        mode,
+        state,
+        reason,
+        reason_code,
+        words,
+        caller,
+        chain_id,
+        account,
+        key_id,
+        create_time: _,
+        update_time: _,
+        expire_time,
+    } = row.clone();
+    let sql = "INSERT INTO lifecycle.operation (id, request_id, network, sequencer, kind, parameters, mode, state, \
+               reason, reason_code, words, caller, chain_id, account, key_id, expire_time) \
+               VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16) \
+               ON CONFLICT (sequencer) WHERE mode = 'MANAGED' AND open AND NOT reopened DO NOTHING";
+    let values = [
+        id.into(),
+        request_id.into(),
+        network.into(),
+        sequencer.into(),
+        kind.into(),
+        parameters.into(),
+        mode.into(),
+        state.clone().into(),
+        reason.clone().into(),
+        reason_code.into(),
+        words.into(),
+        caller.into(),
+        chain_id.into(),
+        account.into(),
+        key_id.into(),
+        expire_time.into(),
+    ];
+    let stored = execute(tx, "storing an operation", sql, values).await? == 1;
+    if stored {
+        step::append(tx, id, &state, &reason).await?;
+    }
+    Ok(stored)
+}
+
+/// Moves an operation to `state` and tells whoever watches. A step is recorded when state or reason changed.
+pub async fn enter<C: ConnectionTrait>(
+    tx: &C,
+    id: Uuid,
+    state: State,
+    reason: &str,
+    reason_code: &str,
+) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.operation SET state = $2, reason = $3, reason_code = $4, \
+               reopened = reopened OR NOT open, update_time = clock_timestamp() \
+               WHERE id = $1 AND (state, reason, reason_code) IS DISTINCT FROM ($2, $3, $4)";
+    let values = [id.into(), state.name().into(), reason.into(), reason_code.into()];
+    if execute(tx, "moving an operation", sql, values).await? == 1 {
+        step::append(tx, id, state.name(), reason).await?;
+        store::notify::notify(tx, CHANNEL, &id.to_string()).await?;
+    }
+    Ok(())
+}
+
+/// By its id.
+pub async fn of_id<C: ConnectionTrait>(db: &C, id: Uuid) -> Result<Option<Row>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM lifecycle.operation WHERE id = $1");
+    one(db, "reading an operation", &sql, [id.into()]).await
+}
+
+/// By its id, locked until the transaction ends.
+pub async fn lock<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<Option<Row>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM lifecycle.operation WHERE id = $1 FOR UPDATE");
+    one(tx, "locking an operation", &sql, [id.into()]).await
+}
+
+/// The open managed operation of a sequencer other than `except`.
+pub async fn open_of<C: ConnectionTrait>(
+    db: &C,
+    sequencer: Uuid,
+    except: Option<Uuid>,
+) -> Result<Option<Row>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lifecycle.operation WHERE sequencer = $1 AND open AND NOT reopened \
+         AND mode = 'MANAGED' AND id IS DISTINCT FROM $2 LIMIT 1"
+    );
+    one(db, "reading the open operation of a sequencer", &sql, [sequencer.into(), except.into()]).await
+}
+
+#[derive(Debug, FromQueryResult)]
+struct Account {
+    account: Addr,
+}
+
+/// Accounts with open managed operations on a network.
+pub async fn accounts_with_work<C: ConnectionTrait>(db: &C, network: &str) -> Result<Vec<Address>, Error> {
+    let sql =
+        "SELECT DISTINCT account FROM lifecycle.operation WHERE network = $1 AND open AND mode = 'MANAGED'";
+    let rows: Vec<Account> = all(db, "reading the accounts with work", sql, [network.into()]).await?;
+    Ok(rows.into_iter().map(|row| row.account.0).collect())
+}
+
+/// Open managed operations of an account, oldest first.
+pub async fn open_of_account<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    account: Address,
+) -> Result<Vec<Row>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lifecycle.operation WHERE network = $1 AND account = $2 AND open \
+         AND mode = 'MANAGED' ORDER BY id"
+    );
+    all(db, "reading the open operations of an account", &sql, [network.into(), Addr(account).into()]).await
+}
+
+/// Prepared operations whose wallet is late.
+pub async fn overdue<C: ConnectionTrait>(db: &C, network: &str) -> Result<Vec<Row>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lifecycle.operation WHERE network = $1 AND open AND state = 'QUEUED' \
+         AND expire_time < now()"
+    );
+    all(db, "reading the overdue operations", &sql, [network.into()]).await
+}
+
+/// What a list asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub network: Option<String>,
+    pub sequencer: Option<Uuid>,
+    pub state: Option<String>,
+    /// Ids below this one.
+    pub before: Option<Uuid>,
+    pub limit: u32,
+}
+
+/// A page, newest first.
+pub async fn page<C: ConnectionTrait>(db: &C, filter: &Filter) -> Result<Vec<Row>, Error> {
+    let Filter { network, sequencer, state, before, limit } = filter.clone();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lifecycle.operation WHERE ($1::text IS NULL OR network = $1) \
+         AND ($2::uuid IS NULL OR sequencer = $2) AND ($3::text IS NULL OR state = $3) \
+         AND ($4::uuid IS NULL OR id < $4) ORDER BY id DESC LIMIT $5"
+    );
+    let values = [network.into(), sequencer.into(), state.into(), before.into(), i64::from(limit).into()];
+    all(db, "listing operations", &sql, values).await
+}

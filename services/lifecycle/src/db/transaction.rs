@@ -1,0 +1,216 @@
+//! The calls of operations. One row is one nonce for ever.
+
+use alloy_primitives::{B256, U256};
+use sea_orm::{ConnectionTrait, FromQueryResult};
+use store::Error;
+use store::column::{Addr, Hash, Wei};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{all, execute};
+
+/// A row of the table.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct Row {
+    pub id: Uuid,
+    pub operation: Uuid,
+    pub step: i16,
+    pub step_name: String,
+    pub chain_id: i64,
+    pub account: Addr,
+    pub nonce: Option<i64>,
+    pub target: Addr,
+    pub value: Wei,
+    pub data: Vec<u8>,
+    pub gas_limit: i64,
+    pub max_fee: Wei,
+    pub max_priority: Wei,
+    pub words: String,
+    pub state: String,
+    pub hash: Option<Hash>,
+    pub receipt_block: Option<i64>,
+    pub receipt_hash: Option<Hash>,
+    pub receipt_time: Option<OffsetDateTime>,
+    pub receipt_status: Option<i16>,
+    pub last_answer: String,
+    /// Head at the last broadcast.
+    pub broadcast_block: Option<i64>,
+}
+
+const COLUMNS: &str = "id, operation, step, step_name, chain_id, account, nonce, target, value, data, gas_limit, \
+    max_fee, max_priority, words, state, hash, receipt_block, receipt_hash, receipt_time, receipt_status, \
+    last_answer, broadcast_block";
+
+/// Planned: not signed yet.
+pub const PLANNED: &str = "PLANNED";
+/// Signed and stored; it may have been sent.
+pub const SIGNED: &str = "SIGNED";
+/// Sent.
+pub const BROADCAST: &str = "BROADCAST";
+/// In a block.
+pub const MINED: &str = "MINED";
+/// Deep enough.
+pub const CONFIRMED: &str = "CONFIRMED";
+/// In a block, deep enough, without effect.
+pub const REVERTED: &str = "REVERTED";
+/// Its nonce was spent by somebody else.
+pub const FOREIGN: &str = "FOREIGN";
+
+/// The block of a receipt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mined {
+    pub hash: B256,
+    pub block: i64,
+    pub block_hash: B256,
+    pub block_time: OffsetDateTime,
+    pub succeeded: bool,
+}
+
+/// Stores a planned call.
+pub async fn insert<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<(), Error> {
+    let Row {
+        id,
+        operation,
+        step,
+        step_name,
+        chain_id,
+        account,
+        nonce,
+        target,
+        value,
+        data,
+        gas_limit,
+        max_fee,
+        max_priority,
+        words,
+        state,
+        hash: _,
+        receipt_block: _,
+        receipt_hash: _,
+        receipt_time: _,
+        receipt_status: _,
+        last_answer: _,
+        broadcast_block: _,
+    } = row.clone();
+    let sql = "INSERT INTO lifecycle.transaction (id, operation, step, step_name, chain_id, account, nonce, target, \
+               value, data, gas_limit, max_fee, max_priority, words, state) \
+               VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)";
+    let values = [
+        id.into(),
+        operation.into(),
+        step.into(),
+        step_name.into(),
+        chain_id.into(),
+        account.into(),
+        nonce.into(),
+        target.into(),
+        value.into(),
+        data.into(),
+        gas_limit.into(),
+        max_fee.into(),
+        max_priority.into(),
+        words.into(),
+        state.into(),
+    ];
+    execute(tx, "storing a transaction", sql, values).await?;
+    Ok(())
+}
+
+/// Notes a signed form: the newest hash, its fees and its nonce.
+pub async fn signed<C: ConnectionTrait>(tx: &C, row: &Row, hash: B256) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET state = 'SIGNED', hash = $2, nonce = $3, max_fee = $4, \
+               max_priority = $5, gas_limit = $6 WHERE id = $1";
+    let values = [
+        row.id.into(),
+        Hash(hash).into(),
+        row.nonce.into(),
+        row.max_fee.into(),
+        row.max_priority.into(),
+        row.gas_limit.into(),
+    ];
+    execute(tx, "noting a signed transaction", sql, values).await?;
+    Ok(())
+}
+
+/// Notes a broadcast with what the endpoints answered.
+pub async fn sent<C: ConnectionTrait>(tx: &C, id: Uuid, answer: &str, head: i64) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET state = 'BROADCAST', last_answer = $2, broadcast_block = $3, \
+               receipt_block = NULL, receipt_hash = NULL, receipt_time = NULL, receipt_status = NULL WHERE id = $1";
+    execute(tx, "noting a broadcast", sql, [id.into(), answer.into(), head.into()]).await?;
+    Ok(())
+}
+
+/// Notes the block that has it.
+pub async fn mined<C: ConnectionTrait>(tx: &C, id: Uuid, mined: &Mined) -> Result<(), Error> {
+    let Mined { hash, block, block_hash, block_time, succeeded } = *mined;
+    let sql = "UPDATE lifecycle.transaction SET state = 'MINED', hash = $2, receipt_block = $3, receipt_hash = $4, \
+               receipt_time = $5, receipt_status = $6 WHERE id = $1";
+    let values = [
+        id.into(),
+        Hash(hash).into(),
+        block.into(),
+        Hash(block_hash).into(),
+        block_time.into(),
+        i16::from(succeeded).into(),
+    ];
+    execute(tx, "noting a receipt", sql, values).await?;
+    Ok(())
+}
+
+/// Stores the fees that the next signed form is to have, before it is signed: after a crash the same form is asked
+/// for again.
+pub async fn replan<C: ConnectionTrait>(
+    tx: &C,
+    id: Uuid,
+    max_fee: U256,
+    max_priority: U256,
+) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET max_fee = $2, max_priority = $3 WHERE id = $1";
+    let values = [id.into(), Wei(max_fee).into(), Wei(max_priority).into()];
+    execute(tx, "planning a replacement", sql, values).await?;
+    Ok(())
+}
+
+/// Moves a row to a state.
+pub async fn set_state<C: ConnectionTrait>(
+    tx: &C,
+    id: Uuid,
+    state: &str,
+    finalized: bool,
+) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET state = $2, finalized = $3 WHERE id = $1";
+    execute(tx, "moving a transaction", sql, [id.into(), state.into(), finalized.into()]).await?;
+    Ok(())
+}
+
+/// Takes the nonce from a row that will never be signed.
+pub async fn drop_unsigned<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET state = 'DROPPED', nonce = NULL, finalized = true \
+               WHERE id = $1 AND hash IS NULL";
+    execute(tx, "dropping an unsigned transaction", sql, [id.into()]).await?;
+    Ok(())
+}
+
+/// All calls of an operation in order.
+pub async fn of_operation<C: ConnectionTrait>(db: &C, operation: Uuid) -> Result<Vec<Row>, Error> {
+    of_operations(db, &[operation]).await
+}
+
+/// All calls of several operations, in order for each.
+pub async fn of_operations<C: ConnectionTrait>(db: &C, operations: &[Uuid]) -> Result<Vec<Row>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lifecycle.transaction WHERE operation = ANY($1) ORDER BY operation, step"
+    );
+    all(db, "reading the transactions of operations", &sql, [operations.to_vec().into()]).await
+}
+
+/// Transactions of a chain that are signed or sent and whose block is not final yet.
+pub async fn followed<C: ConnectionTrait>(db: &C, network: &str, chain_id: i64) -> Result<Vec<Row>, Error> {
+    let sql = format!(
+        "SELECT {} FROM lifecycle.transaction t JOIN lifecycle.operation o ON o.id = t.operation \
+         WHERE t.chain_id = $2 AND o.network = $1 AND NOT t.finalized \
+         AND t.state IN ('SIGNED', 'BROADCAST', 'MINED', 'CONFIRMED', 'REVERTED') ORDER BY t.account, t.nonce",
+        COLUMNS.split(", ").map(|column| format!("t.{}", column.trim())).collect::<Vec<_>>().join(", ")
+    );
+    all(db, "reading the followed transactions", &sql, [network.into(), chain_id.into()]).await
+}

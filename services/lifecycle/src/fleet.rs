@@ -1,0 +1,96 @@
+//! What every part of this service works with: the database, the networks, the neighbours, the wake-ups.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use api::{convert, reasons};
+use chain::pool::Pool;
+use domain::network::Variant;
+use runtime::errors::Refusal;
+use sea_orm::DatabaseConnection;
+use store::lease::Claim;
+use store::notify::Listener;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::db::SCHEMA;
+use crate::failpoint::Failpoints;
+use crate::metrics::Metrics;
+use crate::neighbours::Neighbours;
+
+/// One network as lifecycle needs it: its L1 and the contracts there.
+#[derive(Debug)]
+pub struct Chain {
+    pub name: String,
+    pub chain_id: u64,
+    pub l1: Pool,
+    pub locking_pool: Address,
+    pub locking_info: Address,
+    pub metis: Address,
+    pub bridge: Address,
+    /// Blocks on top of a transaction's before it counts as done.
+    pub confirmations: u64,
+    pub variant: Variant,
+}
+
+impl Chain {
+    /// The chain id as the tables hold it.
+    pub fn chain_id_column(&self) -> i64 {
+        // Chain ids above 2^63 do not exist; such a configuration would find no row.
+        i64::try_from(self.chain_id).unwrap_or(i64::MAX)
+    }
+}
+
+/// Shared by all calls and loops of this service.
+#[derive(Debug)]
+pub struct Fleet {
+    pub db: DatabaseConnection,
+    pub networks: BTreeMap<String, Arc<Chain>>,
+    pub neighbours: Neighbours,
+    pub config: Config,
+    pub failpoints: Failpoints,
+    /// Notifications of all replicas.
+    pub wakes: Listener,
+    /// Something happened in this replica that loops may act on.
+    pub work: watch::Sender<()>,
+    pub metrics: Metrics,
+    /// Who holds our leases, for people.
+    pub holder: String,
+}
+
+impl Fleet {
+    /// A configured network, named in `field` of a request.
+    pub fn network(&self, field: &str, name: &str) -> Result<&Arc<Chain>, Refusal> {
+        convert::required(field, name)?;
+        self.networks.get(name).ok_or_else(|| {
+            convert::bad(
+                &reasons::NETWORK_NOT_FOUND,
+                field,
+                format!("network `{name}` is not configured here"),
+            )
+            .meta("network", name)
+        })
+    }
+
+    /// A lease of this service under this name.
+    pub fn claim(&self, name: String) -> Claim {
+        Claim {
+            schema: SCHEMA,
+            name,
+            holder: self.holder.clone(),
+            ttl: Duration::from_millis(self.config.lease_ttl_ms),
+        }
+    }
+
+    /// Makes every loop of this replica look.
+    pub fn wake(&self) {
+        self.work.send_modify(|()| ());
+    }
+
+    /// Longest time between two looks of a loop.
+    pub fn look_every(&self) -> Duration {
+        Duration::from_millis(self.config.look_every_ms)
+    }
+}

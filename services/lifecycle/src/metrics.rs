@@ -1,0 +1,88 @@
+//! What this service counts. Names are listed in its README.
+
+use opentelemetry::metrics::{Counter, Gauge, Histogram};
+use opentelemetry::{KeyValue, global};
+
+/// The instruments; made once.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    operations: Counter<u64>,
+    transitions: Counter<u64>,
+    undone: Counter<u64>,
+    broadcasts: Counter<u64>,
+    foreign_nonces: Counter<u64>,
+    applied_block: Gauge<u64>,
+    queued_to_broadcast: Histogram<f64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let meter = global::meter("lifecycle");
+        Self {
+            operations: meter.u64_counter("lifecycle_operations").with_description("States entered").build(),
+            transitions: meter.u64_counter("lifecycle_transitions").with_description("State changes").build(),
+            undone: meter
+                .u64_counter("lifecycle_transitions_undone")
+                .with_description("State changes taken back by reorganisations")
+                .build(),
+            broadcasts: meter
+                .u64_counter("lifecycle_broadcasts")
+                .with_description("Answers of endpoints to transactions, by meaning")
+                .build(),
+            foreign_nonces: meter
+                .u64_counter("lifecycle_foreign_nonces")
+                .with_description("Nonces of ours that somebody else spent: an alert")
+                .build(),
+            applied_block: meter
+                .u64_gauge("lifecycle_applied_block")
+                .with_description("L1 block up to which events are applied")
+                .build(),
+            queued_to_broadcast: meter
+                .f64_histogram("lifecycle_queued_to_broadcast_seconds")
+                .with_description("From intake to the first broadcast")
+                .build(),
+        }
+    }
+}
+
+fn network(name: &str) -> KeyValue {
+    KeyValue::new("network", name.to_owned())
+}
+
+impl Metrics {
+    /// An operation entered a state.
+    pub fn operation(&self, on: &str, kind: &str, state: &'static str) {
+        self.operations
+            .add(1, &[network(on), KeyValue::new("kind", kind.to_owned()), KeyValue::new("state", state)]);
+    }
+
+    /// State changes were recorded.
+    pub fn transitions(&self, on: &str, count: u64) {
+        self.transitions.add(count, &[network(on)]);
+    }
+
+    /// State changes were taken back.
+    pub fn undone(&self, on: &str, count: u64) {
+        self.undone.add(count, &[network(on)]);
+    }
+
+    /// An endpoint answered a broadcast.
+    pub fn broadcast(&self, on: &str, verdict: &str) {
+        self.broadcasts.add(1, &[network(on), KeyValue::new("verdict", verdict.to_owned())]);
+    }
+
+    /// Somebody else spent a nonce of ours.
+    pub fn foreign_nonce(&self, on: &str) {
+        self.foreign_nonces.add(1, &[network(on)]);
+    }
+
+    /// Events up to this block are applied.
+    pub fn applied_block(&self, on: &str, block: u64) {
+        self.applied_block.record(block, &[network(on)]);
+    }
+
+    /// An operation was sent for the first time.
+    pub fn sent_after(&self, on: &str, secs: f64) {
+        self.queued_to_broadcast.record(secs, &[network(on)]);
+    }
+}

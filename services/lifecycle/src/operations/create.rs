@@ -1,0 +1,184 @@
+//! Takes in an operation: read strictly, checked against the chain, stored once. What is stored is carried out by its
+//! lane (managed), or waits for what a wallet makes of the prepared calls.
+
+use api::lifecycle::v1::{CreateOperationRequest, CreateOperationResponse, OperationMode};
+use api::{convert, reasons};
+use domain::operation::Operation;
+use prost::Message;
+use runtime::errors::Refusal;
+use store::column::Addr;
+use store::{idempotency, in_transaction};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::once::Once;
+use super::plan::{Plan, plan};
+use super::subject::{Standing, asked, key_of, standing};
+use super::{preflight, view};
+use crate::db::operation::{MANAGED, PREPARED, State};
+use crate::db::{SCHEMA, operation, request as earlier, transaction};
+use crate::error::Error;
+use crate::fleet::{Chain, Fleet};
+use crate::reconcile::send::planned_row;
+use crate::request::{self, check_lock_bounds};
+
+const METHOD: &str = "CreateOperation";
+
+/// Stores the operation; asking again with the same request id gives the same answer, whatever happened since.
+pub async fn run(
+    fleet: &Fleet,
+    request: CreateOperationRequest,
+    caller: &str,
+) -> Result<CreateOperationResponse, Error> {
+    let request_id = convert::request_id("request_id", &request.request_id)?;
+    let once = Once::of(request_id, caller, &request, |bare| bare.request_id.clear());
+    if let Some(before) = seen(fleet, &once).await? {
+        return Ok(before);
+    }
+    match checked(fleet, &request, caller, &once).await {
+        Ok(taken) => store_once(fleet, &once, taken).await,
+        // A twin may have been stored while we looked: then its operation is what stands in our way.
+        Err(Error::Refused(refusal)) => match seen(fleet, &once).await? {
+            Some(before) => Ok(before),
+            None => Err(Error::Refused(refusal)),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+async fn seen(fleet: &Fleet, once: &Once) -> Result<Option<CreateOperationResponse>, Error> {
+    once.answer(earlier::seen(&fleet.db, &once.request_id, METHOD, &once.fingerprint).await?)
+}
+
+/// An operation that passed every check, ready to be stored.
+#[derive(Debug, Clone)]
+struct Taken {
+    row: operation::Row,
+    calls: Vec<transaction::Row>,
+    checks: Vec<api::types::v1::Check>,
+    validate_only: bool,
+}
+
+async fn checked(
+    fleet: &Fleet,
+    request: &CreateOperationRequest,
+    caller: &str,
+    once: &Once,
+) -> Result<Taken, Error> {
+    let parameters = convert::present("parameters", request.parameters.as_ref())?;
+    let managed = match request.mode() {
+        OperationMode::Managed => true,
+        OperationMode::Prepared => false,
+        OperationMode::Unspecified => {
+            return Err(convert::bad(&reasons::ENUM_UNSPECIFIED, "mode", "choose who signs").into());
+        }
+    };
+    let standing = standing(fleet, request::id("sequencer", &request.sequencer)?).await?;
+    let chain = fleet.network("network", &standing.register.network)?;
+    let (asked, subject) = asked(fleet, &standing, parameters, None).await?;
+    let key_id = if managed { Some(managed_key(fleet, &standing, &asked).await?) } else { None };
+    let plan = plan(fleet, chain, &asked, &subject).await?;
+    check_lock_bounds(&asked, plan.picture.facts.min_lock, plan.picture.facts.max_lock)?;
+    if let Some(refusal) = preflight::refusal(&plan) {
+        return Err(refusal.into());
+    }
+    let row = row(fleet, chain, &standing, &asked, &plan, caller, key_id)?;
+    let row = operation::Row {
+        request_id: Uuid::try_parse(&once.request_id).unwrap_or_default(),
+        parameters: parameters.encode_to_vec(),
+        ..row
+    };
+    let calls = if managed { Vec::new() } else { prepared_calls(chain, &row, &plan) };
+    let checks = plan.checks.into_iter().map(convert::wire_check).collect();
+    Ok(Taken { row, calls, checks, validate_only: request.validate_only })
+}
+
+/// The key that will sign; refused where we may not act for the sequencer.
+async fn managed_key(fleet: &Fleet, standing: &Standing, asked: &Operation) -> Result<String, Error> {
+    if !standing.register.managed {
+        let words = format!("{} is only observed", standing.register.name);
+        return Err(Refusal::new(&reasons::SEQUENCER_NOT_MANAGED, words).into());
+    }
+    let position = &standing.position;
+    key_of(fleet, if asked.sent_by_signer() { position.signer.0 } else { position.owner.0 }).await
+}
+
+fn row(
+    fleet: &Fleet,
+    chain: &Chain,
+    standing: &Standing,
+    asked: &Operation,
+    plan: &Plan,
+    caller: &str,
+    key_id: Option<String>,
+) -> Result<operation::Row, Error> {
+    let now = OffsetDateTime::now_utc();
+    let managed = key_id.is_some();
+    let expiry =
+        time::Duration::seconds(i64::try_from(fleet.config.prepared_expiry_secs).unwrap_or(i64::MAX));
+    let reason = if managed { "waits for its lane" } else { "waits for the wallet" };
+    Ok(operation::Row {
+        id: Uuid::now_v7(),
+        request_id: Uuid::nil(),
+        network: chain.name.clone(),
+        sequencer: standing.register.id,
+        kind: asked.name().to_owned(),
+        parameters: Vec::new(),
+        mode: if managed { MANAGED } else { PREPARED }.to_owned(),
+        state: State::Queued.name().to_owned(),
+        reason: reason.to_owned(),
+        reason_code: String::new(),
+        words: format!("{}: {}", standing.register.name, asked.words()),
+        caller: caller.to_owned(),
+        chain_id: chain.chain_id_column(),
+        account: Addr(plan.sender),
+        key_id,
+        create_time: now,
+        update_time: now,
+        expire_time: (!managed).then(|| now.checked_add(expiry)).flatten(),
+    })
+}
+
+/// All calls at once, without nonce: the wallet chooses it.
+fn prepared_calls(chain: &Chain, row: &operation::Row, plan: &Plan) -> Vec<transaction::Row> {
+    let chain_id = chain.chain_id_column();
+    (0_i16..)
+        .zip(&plan.calls)
+        .map(|(step, call)| planned_row(row.id, step, chain_id, plan.sender, plan, call))
+        .collect()
+}
+
+async fn store_once(fleet: &Fleet, once: &Once, taken: Taken) -> Result<CreateOperationResponse, Error> {
+    if taken.validate_only {
+        return Ok(CreateOperationResponse { operation: None, checks: taken.checks });
+    }
+    let (network, kind) = (taken.row.network.clone(), taken.row.kind.clone());
+    let answer = in_transaction(&fleet.db, |tx| {
+        let (once, taken) = (once.clone(), taken.clone());
+        Box::pin(async move {
+            let begun = idempotency::begin(&*tx, SCHEMA, &once.request_id, METHOD, &once.fingerprint).await?;
+            if let Some(before) = once.answer(begun)? {
+                return Ok(before);
+            }
+            let Taken { row, calls, checks, validate_only: _ } = taken;
+            if !operation::insert(&*tx, &row).await? {
+                let words = "another operation of this sequencer is not finished";
+                return Err(Refusal::new(&reasons::OPERATION_IN_FLIGHT, words).into());
+            }
+            for call in &calls {
+                transaction::insert(&*tx, call).await?;
+            }
+            let stored = operation::of_id(&*tx, row.id).await?;
+            let stored = stored.ok_or(Error::Malformed { what: "a stored operation" })?;
+            let operation = Some(view::operation_of(&*tx, stored).await?);
+            let answer = CreateOperationResponse { operation, checks };
+            idempotency::finish(&*tx, SCHEMA, &once.request_id, METHOD, &answer.encode_to_vec()).await?;
+            store::notify::notify(&*tx, operation::CHANNEL, &row.id.to_string()).await?;
+            Ok::<_, Error>(answer)
+        })
+    })
+    .await?;
+    fleet.metrics.operation(&network, &kind, State::Queued.name());
+    fleet.wake();
+    Ok(answer)
+}

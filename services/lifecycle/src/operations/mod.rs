@@ -1,0 +1,15 @@
+//! One file for each verb: load, let `domain` decide, store. The nine operations share one plan.
+
+pub mod cancel;
+pub mod create;
+pub mod facts;
+pub mod listing;
+pub mod once;
+pub mod plan;
+pub mod postcondition;
+pub mod preflight;
+pub mod register;
+pub mod subject;
+pub mod submit;
+pub mod update;
+pub mod view;

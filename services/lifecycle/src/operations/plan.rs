@@ -1,0 +1,257 @@
+//! The one plan that all nine operations share: which calls, in which order, with which gas, and what would happen.
+
+use alloy_primitives::{Address, Bytes, U256};
+use api::types::v1 as types;
+use chain::calldata;
+use chain::fees::{self, Fees};
+use chain::rpc::{BlockId, CallRequest, NodeError, call};
+use domain::amount::{Eth, Metis};
+use domain::ids::SequencerId;
+use domain::operation::Operation;
+use domain::preflight::{self, Check, Facts, Verdict};
+use domain::revert::Revert;
+
+use super::facts::{Picture, Subject, gather};
+use crate::error::Error;
+use crate::fleet::{Chain, Fleet};
+
+/// Step name of the approval that precedes a call which takes METIS.
+pub const APPROVE: &str = "approve";
+/// Gas of an approval, with room for tokens that keep books.
+const APPROVE_GAS: u64 = 100_000;
+/// Head room over an estimate: state moves between estimate and inclusion. In percent.
+const GAS_HEADROOM_PERCENT: u64 = 130;
+
+/// One call of an operation, before nonce and fees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// "approve", or the name of the operation.
+    pub step_name: &'static str,
+    pub target: Address,
+    pub value: U256,
+    pub data: Bytes,
+    pub gas_limit: u64,
+    pub words: String,
+}
+
+/// What an operation would do now.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub picture: Picture,
+    pub checks: Vec<Check>,
+    /// In order; the first one is next.
+    pub calls: Vec<Call>,
+    pub sender: Address,
+    pub fees: Fees,
+}
+
+impl Plan {
+    /// Whether nothing stands in the way.
+    pub fn passes(&self) -> bool {
+        preflight::passes(&self.checks)
+    }
+
+    /// The first check that does not hold: the revert to expect.
+    pub fn first_failure(&self) -> Option<&Check> {
+        self.checks.iter().find(|check| check.verdict == Verdict::Fail)
+    }
+
+    /// A call as wallets and the wire know it.
+    pub fn unsigned(&self, chain: &Chain, call: &Call) -> types::UnsignedTransaction {
+        types::UnsignedTransaction {
+            chain_id: chain.chain_id,
+            from: self.sender.to_string(),
+            to: call.target.to_string(),
+            nonce: None,
+            value_wei: call.value.to_string(),
+            data: call.data.to_string(),
+            gas_limit: call.gas_limit,
+            max_fee_per_gas_wei: self.fees.max_fee_per_gas.to_string(),
+            max_priority_fee_per_gas_wei: self.fees.max_priority_fee_per_gas.to_string(),
+        }
+    }
+}
+
+/// Reads the facts, makes the checks and the calls, and simulates them from the real sender.
+pub async fn plan(
+    fleet: &Fleet,
+    chain: &Chain,
+    operation: &Operation,
+    subject: &Subject,
+) -> Result<Plan, Error> {
+    let mut picture = gather(fleet, chain, operation, subject).await?;
+    let sender = subject.sender(operation);
+    let fees = suggested_fees(fleet, chain).await?;
+    let mut calls = calls(chain, operation, subject.seq_id, &picture.facts);
+    let simulation = simulate(chain, operation, sender, &mut calls, &picture).await;
+    picture.facts.eth_needed = eth_needed(&calls, &fees);
+    let mut checks = preflight::preflight(operation, &picture.facts);
+    checks.push(simulation);
+    Ok(Plan { picture, checks, calls, sender, fees })
+}
+
+/// Fees that are enough now; at the ceiling where the market is above it, which waits and does not fail.
+pub async fn suggested_fees(fleet: &Fleet, chain: &Chain) -> Result<Fees, Error> {
+    let policy = fleet.config.fee_policy();
+    let history = fees::history(&chain.l1, &policy).await?;
+    Ok(fees::suggest(&history, &policy).unwrap_or(Fees {
+        max_fee_per_gas: policy.max_fee_ceiling,
+        max_priority_fee_per_gas: policy.tip_min.min(policy.max_fee_ceiling),
+    }))
+}
+
+/// The calls of an operation: an approval first, where LockingInfo may not take enough METIS yet.
+pub fn calls(chain: &Chain, operation: &Operation, seq_id: Option<SequencerId>, facts: &Facts) -> Vec<Call> {
+    let mut calls = Vec::new();
+    let takes = takes_metis(operation);
+    if facts.allowance < takes {
+        calls.push(Call {
+            step_name: APPROVE,
+            target: chain.metis,
+            value: U256::ZERO,
+            data: calldata::approve(chain.locking_info, takes),
+            gas_limit: APPROVE_GAS,
+            words: format!("allow LockingInfo to take {takes} METIS"),
+        });
+    }
+    calls.push(Call {
+        step_name: operation.name(),
+        target: chain.locking_pool,
+        value: facts.bridge_fee.0,
+        data: data(operation, seq_id.unwrap_or_default()),
+        gas_limit: gas_without_estimate(operation),
+        words: operation.words(),
+    });
+    calls
+}
+
+/// METIS that LockingInfo will take from the owner.
+fn takes_metis(operation: &Operation) -> Metis {
+    match operation {
+        Operation::Lock { amount, .. } | Operation::Increase { amount, .. } => *amount,
+        _ => Metis::ZERO,
+    }
+}
+
+fn data(operation: &Operation, seq_id: SequencerId) -> Bytes {
+    match operation {
+        Operation::Lock { amount, recipient, signer, override_node: _ } => {
+            calldata::lock(signer, *recipient, *amount)
+        }
+        Operation::Increase { amount, with_rewards } => calldata::increase(seq_id, *amount, *with_rewards),
+        Operation::Withdraw { amount } => calldata::withdraw(seq_id, *amount),
+        Operation::Claim { l2_gas } => calldata::claim(seq_id, *l2_gas),
+        Operation::SetRecipient { recipient } => calldata::set_recipient(seq_id, *recipient),
+        Operation::SetOwner { new_owner } => calldata::set_owner(seq_id, *new_owner),
+        Operation::RotateSigner { new_signer } => calldata::rotate_signer(seq_id, new_signer),
+        Operation::Unlock { l2_gas } => calldata::unlock(seq_id, *l2_gas),
+        Operation::WithdrawFinal { l2_gas } => calldata::withdraw_final(seq_id, *l2_gas),
+    }
+}
+
+/// Used where the call cannot be estimated before another one is mined. Measured on our contracts and doubled; the
+/// real bridge costs more.
+const fn gas_without_estimate(operation: &Operation) -> u64 {
+    match operation {
+        Operation::Lock { .. } => 800_000,
+        Operation::Unlock { .. } | Operation::WithdrawFinal { .. } | Operation::Claim { .. } => 900_000,
+        Operation::RotateSigner { .. } | Operation::Increase { .. } | Operation::Withdraw { .. } => 300_000,
+        Operation::SetRecipient { .. } | Operation::SetOwner { .. } => 200_000,
+    }
+}
+
+/// The most that the calls can cost.
+fn eth_needed(calls: &[Call], fees: &Fees) -> Eth {
+    let cost = |call: &Call| {
+        call.value.saturating_add(U256::from(call.gas_limit).saturating_mul(U256::from(fees.max_fee_per_gas)))
+    };
+    Eth(calls.iter().map(cost).fold(U256::ZERO, U256::saturating_add))
+}
+
+/// Calls the next call from the real sender at the pinned block, and estimates its gas where it succeeds.
+async fn simulate(
+    chain: &Chain,
+    operation: &Operation,
+    sender: Address,
+    calls: &mut [Call],
+    picture: &Picture,
+) -> Check {
+    let later = calls.len() > 1;
+    let Some(next) = calls.first_mut() else {
+        return simulation(Verdict::Pass, "", "nothing to call".to_owned());
+    };
+    let request = CallRequest {
+        from: Some(sender),
+        to: next.target,
+        value: next.value,
+        input: next.data.clone(),
+        gas: None,
+    };
+    let at = BlockId::Hash(picture.block.hash);
+    let both = (call::call(&request, at).attempt(), call::estimate_gas(&request).attempt());
+    match chain.l1.ask(both).await {
+        Err(error) => {
+            tracing::debug!("a simulation could not be run: {}", runtime::report(&error));
+            simulation(
+                Verdict::Unknown,
+                "SIMULATION_UNAVAILABLE",
+                "no L1 endpoint ran the simulation".to_owned(),
+            )
+        }
+        Ok((Err(refused), _)) => refused_simulation(operation, &refused),
+        Ok((Ok(_), estimate)) => {
+            if let Ok(gas) = estimate {
+                next.gas_limit = gas.saturating_mul(GAS_HEADROOM_PERCENT) / 100;
+            }
+            if later {
+                let words = "the approval succeeds; the call itself is simulated after the approval is mined";
+                simulation(Verdict::Warn, "", words.to_owned())
+            } else {
+                simulation(Verdict::Pass, "", format!("the call succeeds from {sender}"))
+            }
+        }
+    }
+}
+
+fn refused_simulation(operation: &Operation, refused: &NodeError) -> Check {
+    match chain::revert::of_node(refused) {
+        Some(revert) => {
+            let (reason, words) = explain(operation.name(), &revert);
+            simulation(Verdict::Fail, reason, format!("the call reverts: {words}"))
+        }
+        None => simulation(
+            Verdict::Unknown,
+            "SIMULATION_UNAVAILABLE",
+            format!("the node did not run the call: {}", refused.message),
+        ),
+    }
+}
+
+/// Reason and words of a revert, as they apply to the operation of this name.
+pub fn explain(operation: &str, revert: &Revert) -> (&'static str, String) {
+    let reason = if operation == "withdraw" { revert.reason_of_withdraw() } else { revert.reason() };
+    (reason, revert.words())
+}
+
+fn simulation(verdict: Verdict, reason: &'static str, message: String) -> Check {
+    Check { name: "SIMULATION", verdict, reason, message, facts: Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_a_plan_can_cost_counts_every_call() {
+        let call = |gas_limit, value| Call {
+            step_name: APPROVE,
+            target: Address::ZERO,
+            value: U256::from(value),
+            data: Bytes::new(),
+            gas_limit,
+            words: String::new(),
+        };
+        let fees = Fees { max_fee_per_gas: 10, max_priority_fee_per_gas: 1 };
+        assert_eq!(eth_needed(&[call(3, 0), call(4, 5)], &fees), Eth(U256::from(75)));
+    }
+}

@@ -1,0 +1,11 @@
+//! The loops. Each takes no input, looks at the tables and brings the world in line; running one twice changes nothing.
+
+pub mod apply;
+pub mod confirm;
+pub mod flags;
+pub mod follow;
+mod held;
+pub mod lanes;
+pub mod outcome;
+pub mod send;
+mod wire;

@@ -1,0 +1,347 @@
+//! One send, in the order that makes it safe: nonce and row in one SQL transaction, verdict and signature from keys,
+//! signed bytes stored, then broadcast to every endpoint, then the answers stored. A crash anywhere leaves rows from
+//! which the next pass goes on; a row that has a nonce is only ever signed with the same payload.
+
+use alloy_primitives::{Address, Bytes, U256};
+use api::keys::v1::{SignTransactionRequest, SigningIntent};
+use api::types::v1::UnsignedTransaction;
+use chain::broadcast::{Remedy, SendVerdict};
+use chain::rpc::{BlockId, call};
+use sea_orm::ConnectionTrait;
+use store::column::{Addr, Wei};
+use store::in_transaction;
+use store::lease::{Lease, fence};
+use time::OffsetDateTime;
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::db::operation::State;
+use crate::db::{self, SCHEMA, attempt, lane, operation, transaction};
+use crate::error::Error;
+use crate::failpoint::Point;
+use crate::fleet::{Chain, Fleet};
+use crate::operations::plan::{Call, Plan};
+use crate::signed;
+
+/// The lane of one account, held under a fenced lease.
+#[derive(Debug, Clone)]
+pub struct Lane<'a> {
+    pub fleet: &'a Fleet,
+    pub chain: &'a Chain,
+    pub account: Address,
+    pub lease: Lease,
+}
+
+/// Whether a send goes on where a crash left it: failpoints are for first passes only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    First,
+    Resumed,
+}
+
+/// Name of the lease of a lane.
+pub fn lease_name(chain_id: u64, account: Address) -> String {
+    format!("lane/{chain_id}/{account}")
+}
+
+impl Lane<'_> {
+    /// Proves, inside a transaction, that this lane is still ours.
+    async fn fence<C: ConnectionTrait>(&self, tx: &C) -> Result<(), Error> {
+        let name = lease_name(self.chain.chain_id, self.account);
+        Ok(fence(tx, SCHEMA, &name, self.lease.epoch).await?)
+    }
+
+    async fn meet(&self, pass: Pass, point: Point) {
+        if pass == Pass::First {
+            self.fleet.failpoints.meet(point).await;
+        }
+    }
+
+    /// Sends a call that has no row yet.
+    pub async fn send(&self, row: &operation::Row, step: i16, plan: &Plan, call: &Call) -> Result<(), Error> {
+        let Some(stored) = self.allocate(row, step, plan, call).await? else { return Ok(()) };
+        self.meet(Pass::First, Point::AfterNonce).await;
+        self.sign(row, &stored, SigningIntent::New, Pass::First).await
+    }
+
+    /// Stores the row with its nonce; none if the operation was cancelled meanwhile.
+    async fn allocate(
+        &self,
+        row: &operation::Row,
+        step: i16,
+        plan: &Plan,
+        call: &Call,
+    ) -> Result<Option<transaction::Row>, Error> {
+        let mined = self.chain.l1.ask(call::nonce(self.account, BlockId::Latest)).await?;
+        let mined = i64::try_from(mined).map_err(|_| Error::Malformed { what: "the nonce of an account" })?;
+        let chain_id = self.chain.chain_id_column();
+        let planned = planned_row(row.id, step, chain_id, self.account, plan, call);
+        let id = row.id;
+        in_transaction(&self.fleet.db, |tx| {
+            let mut planned = planned.clone();
+            Box::pin(async move {
+                self.fence(&*tx).await?;
+                let fresh = operation::lock(&*tx, id).await?;
+                if fresh.is_none_or(|fresh| fresh.state().is_final()) {
+                    return Ok(None);
+                }
+                let nonce = lane::take_nonce(&*tx, chain_id, self.account, mined).await?;
+                planned.nonce = Some(nonce);
+                transaction::insert(&*tx, &planned).await?;
+                let reason = format!("{} has nonce {nonce} and is being signed", planned.step_name);
+                operation::enter(&*tx, id, State::Signing, &reason, "").await?;
+                Ok::<_, Error>(Some(planned))
+            })
+        })
+        .await
+    }
+
+    /// Asks keys for verdict and signature, stores the bytes, sends them. Asking again for the same row gives the same
+    /// signature.
+    pub async fn sign(
+        &self,
+        row: &operation::Row,
+        planned: &transaction::Row,
+        intent: SigningIntent,
+        pass: Pass,
+    ) -> Result<(), Error> {
+        let request = SignTransactionRequest {
+            key_id: row.key_id.clone().unwrap_or_default(),
+            network: self.chain.name.clone(),
+            transaction: Some(unsigned(planned)),
+            intent: intent.into(),
+            operation_id: row.id.to_string(),
+        };
+        let answer = match self.fleet.neighbours.sign(request).await {
+            Ok(answer) => answer,
+            Err(error) => return self.not_signed(row, planned, intent, error).await,
+        };
+        self.meet(pass, Point::AfterSignBeforeStore).await;
+        let raw = answer.raw_transaction.to_vec();
+        let signed = signed::decode(&raw).map_err(|_| Error::Malformed { what: "a signature of keys" })?;
+        let same_nonce = planned.nonce == i64::try_from(signed.nonce).ok();
+        if signed::difference(&signed, planned).is_some() || !same_nonce {
+            return Err(Error::Malformed { what: "a signature of keys" });
+        }
+        let kept = attempt::Row {
+            transaction: planned.id,
+            hash: store::column::Hash(signed.hash),
+            raw: Some(raw.clone()),
+            max_fee: planned.max_fee,
+            max_priority: planned.max_priority,
+        };
+        in_transaction(&self.fleet.db, |tx| {
+            let kept = kept.clone();
+            Box::pin(async move {
+                self.fence(&*tx).await?;
+                attempt::put(&*tx, &kept).await?;
+                Ok::<_, Error>(transaction::signed(&*tx, planned, kept.hash.0).await?)
+            })
+        })
+        .await?;
+        self.meet(pass, Point::AfterStoreBeforeBroadcast).await;
+        self.broadcast(row, planned, &raw.into(), pass).await
+    }
+
+    /// A refusal of keys is final for the operation, and its nonce is given back because nothing was signed. Any
+    /// other failure says nothing: the same row is tried again.
+    async fn not_signed(
+        &self,
+        row: &operation::Row,
+        planned: &transaction::Row,
+        intent: SigningIntent,
+        error: Error,
+    ) -> Result<(), Error> {
+        let Error::Neighbour { source, .. } = &error else { return Err(error) };
+        let refused = matches!(
+            source.code(),
+            Code::PermissionDenied | Code::FailedPrecondition | Code::InvalidArgument | Code::NotFound
+        );
+        let (Some(said), true) = (runtime::errors::refusal_of(source), refused) else {
+            let reason = format!("waits for the keys service to sign {}", planned.step_name);
+            self.enter(row.id, State::Signing, &reason, "").await?;
+            return Err(error);
+        };
+        tracing::warn!(operation.id = %row.id, "keys refuses operation {}: {}", row.id, said.message);
+        if intent != SigningIntent::New {
+            // What was signed before stands; only the replacement is refused.
+            return Ok(());
+        }
+        let nonce = planned.nonce.ok_or(Error::Malformed { what: "a transaction without nonce" })?;
+        let reused = said.reason == api::reasons::NONCE_CONFLICT.name;
+        let reason = format!("the keys service refuses to sign {}: {}", planned.step_name, said.message);
+        let (id, chain_id) = (row.id, planned.chain_id);
+        in_transaction(&self.fleet.db, |tx| {
+            let (reason, code) = (reason.clone(), said.reason.clone());
+            Box::pin(async move {
+                self.fence(&*tx).await?;
+                // A nonce with another signed payload may still be spent by it: never handed out again.
+                if !reused && lane::give_back(&*tx, chain_id, self.account, nonce).await? {
+                    transaction::drop_unsigned(&*tx, planned.id).await?;
+                }
+                Ok::<_, Error>(operation::enter(&*tx, id, State::Failed, &reason, &code).await?)
+            })
+        })
+        .await?;
+        self.fleet.metrics.operation(&self.chain.name, &row.kind, State::Failed.name());
+        Ok(())
+    }
+
+    /// Hands the stored bytes to every endpoint and stores what they answered.
+    pub async fn broadcast(
+        &self,
+        row: &operation::Row,
+        sent: &transaction::Row,
+        raw: &Bytes,
+        pass: Pass,
+    ) -> Result<(), Error> {
+        let outcome = hand_out(self.fleet, self.chain, raw).await;
+        self.meet(pass, Point::AfterBroadcastBeforeRecord).await;
+        let Outcome { verdict, answer } = outcome;
+        if verdict.remedy() == Remedy::RaiseFees {
+            tracing::info!(operation.id = %row.id, "operation {} pays too little: {answer}", row.id);
+        }
+        let id = row.id;
+        let (state, reason) =
+            after_broadcast(verdict, &sent.step_name, sent.nonce.unwrap_or_default(), &answer);
+        let head = self.head().await;
+        in_transaction(&self.fleet.db, |tx| {
+            let (reason, answer) = (reason.clone(), answer.clone());
+            Box::pin(async move {
+                self.fence(&*tx).await?;
+                if state == State::Broadcast {
+                    transaction::sent(&*tx, sent.id, &answer, head).await?;
+                }
+                Ok::<_, Error>(operation::enter(&*tx, id, state, &reason, "").await?)
+            })
+        })
+        .await?;
+        if pass == Pass::First && state == State::Broadcast {
+            let waited = OffsetDateTime::now_utc() - row.create_time;
+            self.fleet.metrics.sent_after(&self.chain.name, waited.as_seconds_f64());
+            self.fleet.metrics.operation(&self.chain.name, &row.kind, state.name());
+        }
+        if state == State::Broadcast {
+            // The receipt may be there already, where blocks are made at once.
+            self.fleet.wake();
+        }
+        Ok(())
+    }
+
+    /// Moves an operation of this lane.
+    pub async fn enter(&self, id: Uuid, state: State, reason: &str, code: &str) -> Result<(), Error> {
+        in_transaction(&self.fleet.db, |tx| {
+            Box::pin(async move {
+                self.fence(&*tx).await?;
+                Ok::<_, Error>(operation::enter(&*tx, id, state, reason, code).await?)
+            })
+        })
+        .await
+    }
+
+    /// Stores the fees of a replacement before it is signed.
+    pub async fn replan(&self, id: Uuid, max_fee: u128, max_priority: u128) -> Result<(), Error> {
+        in_transaction(&self.fleet.db, |tx| {
+            Box::pin(async move {
+                self.fence(&*tx).await?;
+                let (max_fee, max_priority) = (U256::from(max_fee), U256::from(max_priority));
+                Ok::<_, Error>(transaction::replan(&*tx, id, max_fee, max_priority).await?)
+            })
+        })
+        .await
+    }
+
+    /// The newest block, as far as one of our endpoints tells.
+    pub async fn head(&self) -> i64 {
+        let head = self.chain.l1.ask(call::header(BlockId::Latest)).await.ok().flatten();
+        head.and_then(|header| i64::try_from(header.number).ok()).unwrap_or(0)
+    }
+}
+
+/// What all endpoints together said to a broadcast.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub verdict: SendVerdict,
+    /// Each endpoint with its verdict, for people.
+    pub answer: String,
+}
+
+/// Sends bytes to every endpoint. Nothing is decided here.
+pub async fn hand_out(fleet: &Fleet, chain: &Chain, raw: &Bytes) -> Outcome {
+    let answers = chain.l1.broadcast(raw).await;
+    for one in &answers {
+        fleet.metrics.broadcast(&chain.name, &format!("{:?}", one.verdict));
+    }
+    let verdict = SendVerdict::most_telling(answers.iter().map(|one| one.verdict));
+    let answer: Vec<String> =
+        answers.iter().map(|one| format!("{}: {:?}", one.endpoint, one.verdict)).collect();
+    Outcome { verdict: verdict.unwrap_or(SendVerdict::Unknown), answer: answer.join(", ") }
+}
+
+/// Where an operation stands after a broadcast. The bytes may be in a pool unless every node refused them.
+pub fn after_broadcast(verdict: SendVerdict, step: &str, nonce: i64, answer: &str) -> (State, String) {
+    match verdict.remedy() {
+        Remedy::Watch => (State::Broadcast, format!("{step} is sent with nonce {nonce}")),
+        Remedy::WatchAndResend => (State::Broadcast, format!("{step} may be sent: no endpoint answered")),
+        Remedy::FindWhoSpentTheNonce => {
+            (State::Broadcast, format!("nonce {nonce} is spent: looking for the transaction that did it"))
+        }
+        Remedy::ResendEarlier => {
+            (State::Broadcast, format!("{step} waits for a transaction with a lower nonce"))
+        }
+        Remedy::RaiseFees => (State::Broadcast, format!("{step} pays too little and is replaced")),
+        Remedy::StopLane => (State::Signing, format!("the account is short of ETH for {step}: fund it")),
+        Remedy::TryLater => (State::Signing, format!("the endpoints take no transactions now: {answer}")),
+        Remedy::FailStep => (State::Signing, format!("every endpoint refuses {step}: {answer}")),
+    }
+}
+
+/// A stored row as keys and wallets know it.
+pub fn unsigned(row: &transaction::Row) -> UnsignedTransaction {
+    UnsignedTransaction {
+        chain_id: u64::try_from(row.chain_id).unwrap_or_default(),
+        from: row.account.0.to_string(),
+        to: row.target.0.to_string(),
+        nonce: row.nonce.and_then(|nonce| u64::try_from(nonce).ok()),
+        value_wei: row.value.0.to_string(),
+        data: Bytes::copy_from_slice(&row.data).to_string(),
+        gas_limit: u64::try_from(row.gas_limit).unwrap_or_default(),
+        max_fee_per_gas_wei: row.max_fee.0.to_string(),
+        max_priority_fee_per_gas_wei: row.max_priority.0.to_string(),
+    }
+}
+
+/// A call as a row, without nonce.
+pub fn planned_row(
+    operation: Uuid,
+    step: i16,
+    chain_id: i64,
+    account: Address,
+    plan: &Plan,
+    call: &Call,
+) -> transaction::Row {
+    transaction::Row {
+        id: Uuid::now_v7(),
+        operation,
+        step,
+        step_name: call.step_name.to_owned(),
+        chain_id,
+        account: Addr(account),
+        nonce: None,
+        target: Addr(call.target),
+        value: Wei(call.value),
+        data: call.data.to_vec(),
+        gas_limit: i64::try_from(call.gas_limit).unwrap_or(i64::MAX),
+        max_fee: Wei(U256::from(plan.fees.max_fee_per_gas)),
+        max_priority: Wei(U256::from(plan.fees.max_priority_fee_per_gas)),
+        words: call.words.clone(),
+        state: db::transaction::PLANNED.to_owned(),
+        hash: None,
+        receipt_block: None,
+        receipt_hash: None,
+        receipt_time: None,
+        receipt_status: None,
+        last_answer: String::new(),
+        broadcast_block: None,
+    }
+}

@@ -1,0 +1,173 @@
+//! A keys service without policy: it signs what lifecycle asks, guards nonces as the real one does, and counts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use alloy_primitives::{B256, keccak256};
+use api::keys::v1::keys_service_server::KeysService;
+use api::keys::v1::*;
+use api::reasons;
+use k256::SecretKey;
+use prost_types::Timestamp;
+use runtime::errors::Refusal;
+use testkit::contracts::secret;
+use tonic::{Request, Response, Status};
+
+use super::wallet;
+
+/// What the fake knows; tests look into it and change it.
+#[derive(Debug, Clone, Default)]
+pub struct FakeKeys {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    keys: BTreeMap<String, (SecretKey, KeyRole)>,
+    /// By chain, sender and nonce: digest of the call.
+    guard: BTreeMap<(u64, String, u64), B256>,
+    signatures: u64,
+    refuses: bool,
+}
+
+impl FakeKeys {
+    /// Adds a key; its id is its name.
+    pub fn add(&self, name: &str, role: KeyRole) {
+        self.state.lock().unwrap().keys.insert(name.to_owned(), (secret(name), role));
+    }
+
+    /// Distinct (account, nonce) pairs that were signed.
+    pub fn nonces_signed(&self) -> usize {
+        self.state.lock().unwrap().guard.len()
+    }
+
+    /// From now on the policy denies everything, or nothing.
+    pub fn refuse(&self, refuses: bool) {
+        self.state.lock().unwrap().refuses = refuses;
+    }
+
+    fn key(&self, name: &str) -> Option<Key> {
+        let state = self.state.lock().unwrap();
+        let (secret, role) = state.keys.get(name)?;
+        let public: domain::pubkey::PublicKey = secret.public_key().into();
+        Some(Key {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            role: (*role).into(),
+            state: KeyState::Enabled.into(),
+            backend: "fake".to_owned(),
+            public_key: Some(PublicKeyForms {
+                address: public.address().to_string(),
+                uncompressed: public.listing(),
+                ..Default::default()
+            }),
+            backup_proven_time: Some(Timestamp::default()),
+            ..Default::default()
+        })
+    }
+}
+
+fn unknown() -> Status {
+    Refusal::new(&reasons::KEY_NOT_FOUND, "there is no such key").status()
+}
+
+#[tonic::async_trait]
+impl KeysService for FakeKeys {
+    async fn get_key(&self, request: Request<GetKeyRequest>) -> Result<Response<GetKeyResponse>, Status> {
+        let Some(get_key_request::Selector::Id(id)) = request.into_inner().selector else {
+            return Err(unknown());
+        };
+        let key = self.key(&id).ok_or_else(unknown)?;
+        Ok(Response::new(GetKeyResponse { key: Some(key) }))
+    }
+
+    async fn list_keys(&self, _: Request<ListKeysRequest>) -> Result<Response<ListKeysResponse>, Status> {
+        let names: Vec<String> = self.state.lock().unwrap().keys.keys().cloned().collect();
+        let keys = names.iter().filter_map(|name| self.key(name)).collect();
+        Ok(Response::new(ListKeysResponse { keys, next_page_token: String::new() }))
+    }
+
+    async fn sign_transaction(
+        &self,
+        request: Request<SignTransactionRequest>,
+    ) -> Result<Response<SignTransactionResponse>, Status> {
+        let SignTransactionRequest { key_id, transaction, intent, .. } = request.into_inner();
+        let unsigned = transaction.expect("lifecycle sends a transaction");
+        let mut state = self.state.lock().unwrap();
+        if state.refuses {
+            return Err(Refusal::new(&reasons::POLICY_DENIED, "the test denies everything").status());
+        }
+        let nonce = unsigned.nonce.expect("lifecycle sends a nonce");
+        let call = format!("{} {} {}", unsigned.to, unsigned.value_wei, unsigned.data);
+        let replaces = intent == i32::from(SigningIntent::Replace);
+        let digest = keccak256(if replaces {
+            call.clone()
+        } else {
+            format!("{call} {} {}", unsigned.max_fee_per_gas_wei, unsigned.gas_limit)
+        });
+        let place = (unsigned.chain_id, unsigned.from.clone(), nonce);
+        let before = *state.guard.entry(place).or_insert(digest);
+        if !replaces && before != digest {
+            return Err(Refusal::new(&reasons::NONCE_CONFLICT, "another payload was signed").status());
+        }
+        state.signatures += 1;
+        let secret = state.keys.get(&key_id).map(|(secret, _)| secret.clone()).ok_or_else(unknown)?;
+        let raw = wallet::sign(&secret, &unsigned, nonce);
+        let audit_sequence = state.signatures;
+        Ok(Response::new(SignTransactionResponse {
+            transaction_hash: keccak256(&raw).to_string(),
+            raw_transaction: raw.to_vec().into(),
+            audit_sequence,
+            ..Default::default()
+        }))
+    }
+
+    async fn create_key(&self, _: Request<CreateKeyRequest>) -> Result<Response<CreateKeyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn import_key(&self, _: Request<ImportKeyRequest>) -> Result<Response<ImportKeyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn set_key_state(
+        &self,
+        _: Request<SetKeyStateRequest>,
+    ) -> Result<Response<SetKeyStateResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn backup_keys(
+        &self,
+        _: Request<BackupKeysRequest>,
+    ) -> Result<Response<BackupKeysResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn verify_backup(
+        &self,
+        _: Request<VerifyBackupRequest>,
+    ) -> Result<Response<VerifyBackupResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn restore_keys(
+        &self,
+        _: Request<RestoreKeysRequest>,
+    ) -> Result<Response<RestoreKeysResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn export_node_key(
+        &self,
+        _: Request<ExportNodeKeyRequest>,
+    ) -> Result<Response<ExportNodeKeyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn get_policy(&self, _: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn set_policy(&self, _: Request<SetPolicyRequest>) -> Result<Response<SetPolicyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn list_audit_records(
+        &self,
+        _: Request<ListAuditRecordsRequest>,
+    ) -> Result<Response<ListAuditRecordsResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+}

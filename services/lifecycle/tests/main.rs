@@ -1,0 +1,15 @@
+//! The lifecycle service as a black box: real Postgres, real anvil with the contracts, real gRPC with mTLS. The two
+//! neighbours are small fakes and are named so; the whole system with the real ones is in the journeys.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the lint exempts only functions marked as tests, not what they share"
+)]
+
+mod crashes;
+mod fakes;
+mod history;
+mod input;
+mod operations;
+mod prepared;
+mod reorg;
+mod world;

@@ -1,0 +1,74 @@
+//! What a reorganisation takes away is taken back here, and what is ours is sent again.
+
+use api::lifecycle::v1::*;
+use domain::amount::{Eth, Metis};
+use testkit::wait_until;
+
+use crate::world::{DEADLINE, World, address, lock, owner_name};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_vanishes_is_undone_in_state_and_history() {
+    let mut world = World::start().await;
+    let sequencer = world.whitelisted("alpha").await;
+    let owner = address(&owner_name("alpha"));
+    world.l1.link.mine(3).await.unwrap();
+    world.l1.lock(owner, &testkit::contracts::node_key("alpha"), owner, Metis::whole(20_000)).await.unwrap();
+    world.until_phase(&sequencer.id, Phase::Locked).await;
+    // The approval and the lock are gone.
+    world.l1.link.reorg(2, &[]).await.unwrap();
+    world.l1.link.mine(2).await.unwrap();
+    let back = world.until_phase(&sequencer.id, Phase::Whitelisted).await;
+    assert_eq!((back.sequencer_id.as_str(), back.locked_wei.as_str()), ("", "0"));
+    let standing = world.transitions(&sequencer.id, false).await;
+    assert_eq!(standing.last().map(Transition::to), Some(Phase::Whitelisted));
+    let all = world.transitions(&sequencer.id, true).await;
+    assert!(all.last().is_some_and(|last| last.undone && last.to() == Phase::Locked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_lock_returns_after_a_reorganisation_and_stands_once() {
+    let mut world = World::start().await;
+    let sequencer = world.whitelisted("alpha").await;
+    let owner = address(&owner_name("alpha"));
+    world.l1.fund(owner, Metis::ZERO, Eth::whole(1)).await.unwrap();
+    world.l1.approve(owner, Metis::whole(20_000)).await.unwrap();
+    world.l1.link.mine(3).await.unwrap();
+    let operation = world.done(&sequencer.id, lock(20_000)).await;
+    let mined_at = operation.transactions[0].block.as_ref().unwrap().number;
+    let head = world.l1.link.head().await.unwrap().number;
+    world.l1.link.reorg(head - mined_at + 1, &[]).await.unwrap();
+    wait_until("the operation noticed", DEADLINE, || async {
+        let steps = world.operation(&operation.id).await.steps;
+        steps.iter().any(|step| step.reason.contains("reorganisation"))
+    })
+    .await;
+    let again = world.until_state(&operation.id, OperationState::Confirmed).await;
+    assert_eq!(again.transactions.len(), 1);
+    assert_eq!(again.transactions[0].hash, operation.transactions[0].hash, "the same bytes");
+    world.until_phase(&sequencer.id, Phase::Locked).await;
+    assert_eq!(world.keys.nonces_signed(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_sees_a_strangers_lock_and_its_undoing() {
+    let mut world = World::start().await;
+    let owner = address("stranger-owner");
+    world.l1.fund(owner, Metis::whole(50_000), Eth::whole(10)).await.unwrap();
+    world.l1.whitelist(owner, true).await.unwrap();
+    world.l1.link.mine(3).await.unwrap();
+    let mut watch =
+        world.client.watch_transitions(WatchTransitionsRequest::default()).await.unwrap().into_inner();
+    world
+        .l1
+        .lock(owner, &testkit::contracts::node_key("stranger"), owner, Metis::whole(20_000))
+        .await
+        .unwrap();
+    let locked = watch.message().await.unwrap().unwrap();
+    assert_eq!(locked.transition.as_ref().unwrap().to(), Phase::Locked);
+    world.l1.link.reorg(2, &[]).await.unwrap();
+    world.l1.link.mine(2).await.unwrap();
+    let undone = watch.message().await.unwrap().unwrap();
+    let (was, is) = (locked.transition.unwrap(), undone.transition.unwrap());
+    assert!(is.undone && is.id == was.id, "the same transition, taken back");
+    assert_eq!(undone.sequencer.unwrap().sequencer_id, "");
+}

@@ -1,0 +1,338 @@
+//! One test's world: a chain with the contracts, a database, the fakes, and the service, which can be killed and
+//! started again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use api::indexer::v1::indexer_service_server::IndexerServiceServer;
+use api::indexer::v1::nodes_service_server::NodesServiceServer;
+use api::keys::v1::KeyRole;
+use api::keys::v1::keys_service_server::KeysServiceServer;
+use api::lifecycle::v1::lifecycle_service_client::LifecycleServiceClient;
+use api::lifecycle::v1::operation_parameters::Parameters;
+use api::lifecycle::v1::register_sequencer_request::{Owner, Signer};
+use api::lifecycle::v1::*;
+use chain::config::Network;
+use domain::amount::{Eth, Metis};
+use domain::network::Variant;
+use lifecycle::Config;
+use runtime::client::{Peer, channel};
+use runtime::health::Health;
+use runtime::server::GrpcServer;
+use runtime::shutdown::Shutdown;
+use runtime::tls::{Tls, TlsConfig};
+use tempfile::TempDir;
+use testkit::contracts::{L1, L1Options, deploy_l1, node_key};
+use testkit::{Anvil, Pki, TestDb, wait_for};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::fakes::indexer::FakeIndexer;
+use crate::fakes::keys::FakeKeys;
+
+/// Longest wait for anything that must happen; two busy cores need it.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+/// The one network of these tests.
+pub const NETWORK: &str = "devnet";
+const TRUST_DOMAIN: &str = "metis.test";
+
+/// Everything of one test.
+pub struct World {
+    pub l1: L1,
+    pub indexer: FakeIndexer,
+    pub keys: FakeKeys,
+    pub db: TestDb,
+    pub client: LifecycleServiceClient<Peer>,
+    anvil: Anvil,
+    pki: Pki,
+    addresses: Addresses,
+    instance: Option<Instance>,
+    second: Option<Instance>,
+    _dir: TempDir,
+}
+
+#[derive(Clone, Copy)]
+struct Addresses {
+    indexer: SocketAddr,
+    keys: SocketAddr,
+}
+
+/// A running service in a runtime of its own, so that dropping the runtime kills it where it stands.
+struct Instance {
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Settings that make tests quick.
+pub fn quick() -> Config {
+    Config { look_every_ms: 100, facts_every_ms: 200, lease_ttl_ms: 1_000, ..Config::default() }
+}
+
+impl World {
+    /// A chain, a database and a running service.
+    pub async fn start() -> Self {
+        Self::with(quick()).await
+    }
+
+    pub async fn with(config: Config) -> Self {
+        runtime::install_crypto_provider();
+        let anvil = Anvil::start(testkit::anvil::Options::default()).await.expect("anvil starts");
+        let l1 = deploy_l1(&anvil, L1Options::default()).await.expect("the contracts are deployed");
+        let dir = TempDir::new().expect("a folder");
+        let pki = Pki::new(dir.path(), TRUST_DOMAIN).expect("an authority");
+        let pool = network(&anvil, &l1).l1_pool(&network(&anvil, &l1).spec(NETWORK).unwrap()).unwrap();
+        let (indexer, keys) = (FakeIndexer::new(pool, &l1), FakeKeys::default());
+        let addresses = Addresses {
+            indexer: serve_indexer(&pki, indexer.clone()).await,
+            keys: serve_keys(&pki, keys.clone()).await,
+        };
+        let db = testkit::database().await;
+        let (instance, client) = run(&anvil, &l1, &pki, &db, addresses, config).await;
+        Self {
+            l1,
+            indexer,
+            keys,
+            db,
+            client,
+            anvil,
+            pki,
+            addresses,
+            instance: Some(instance),
+            second: None,
+            _dir: dir,
+        }
+    }
+
+    /// Starts another replica on the same database.
+    pub async fn second_replica(&mut self) {
+        let (second, _) = run(&self.anvil, &self.l1, &self.pki, &self.db, self.addresses, quick()).await;
+        self.second = Some(second);
+    }
+
+    /// Kills the service in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        for Instance { runtime } in self.instance.take().into_iter().chain(self.second.take()) {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Starts it again on the same database.
+    pub async fn restart(&mut self, config: Config) {
+        self.kill();
+        let (instance, client) =
+            run(&self.anvil, &self.l1, &self.pki, &self.db, self.addresses, config).await;
+        (self.instance, self.client) = (Some(instance), client);
+    }
+
+    /// Adds keys `<name>-owner` and `<name>` to keys, funds the owner and the signer, and registers the sequencer. Its
+    /// node is ready.
+    pub async fn register(&mut self, name: &str) -> Sequencer {
+        let (owner, signer) = (owner_name(name), name.to_owned());
+        self.keys.add(&owner, KeyRole::Owner);
+        self.keys.add(&signer, KeyRole::Sequencer);
+        self.l1.fund(address(&owner), Metis::whole(200_000), Eth::whole(10)).await.expect("funds");
+        self.l1.fund(address(&signer), Metis::ZERO, Eth::whole(10)).await.expect("funds");
+        self.indexer.node(address(&signer), true, false);
+        let request = registration(name);
+        let answer = self.client.register_sequencer(request).await.expect("registered");
+        answer.into_inner().sequencer.expect("the sequencer")
+    }
+
+    /// Registered and whitelisted, and the service knows it.
+    pub async fn whitelisted(&mut self, name: &str) -> Sequencer {
+        let sequencer = self.register(name).await;
+        self.l1.whitelist(address(&owner_name(name)), true).await.expect("whitelisted");
+        self.until_phase(&sequencer.id, Phase::Whitelisted).await
+    }
+
+    pub async fn sequencer(&self, id: &str) -> Sequencer {
+        let selector = Some(get_sequencer_request::Selector::Id(id.to_owned()));
+        let request = GetSequencerRequest { network: String::new(), selector };
+        let answer = self.client.clone().get_sequencer(request).await.expect("it is there");
+        answer.into_inner().sequencer.expect("the sequencer")
+    }
+
+    pub async fn until_phase(&self, id: &str, phase: Phase) -> Sequencer {
+        wait_for(&format!("the sequencer is {}", phase.as_str_name()), DEADLINE, || async {
+            Some(self.sequencer(id).await).filter(|sequencer| sequencer.phase() == phase)
+        })
+        .await
+    }
+
+    pub async fn operation(&self, id: &str) -> Operation {
+        let request = GetOperationRequest { id: id.to_owned() };
+        let answer = self.client.clone().get_operation(request).await.expect("it is there");
+        answer.into_inner().operation.expect("the operation")
+    }
+
+    pub async fn until_state(&self, id: &str, state: OperationState) -> Operation {
+        wait_for(&format!("the operation is {}", state.as_str_name()), DEADLINE, || async {
+            // Confirmations need blocks.
+            self.l1.link.mine(1).await.expect("a block");
+            let operation = self.operation(id).await;
+            assert!(
+                operation.state() == state || operation.state() != OperationState::Failed,
+                "failed: {}",
+                operation.reason
+            );
+            Some(operation).filter(|operation| operation.state() == state)
+        })
+        .await
+    }
+
+    pub async fn until_failed(&self, id: &str) -> Operation {
+        wait_for("the operation failed", DEADLINE, || async {
+            Some(self.operation(id).await).filter(|operation| operation.state() == OperationState::Failed)
+        })
+        .await
+    }
+
+    /// Asks for a managed operation.
+    pub async fn ask(&mut self, sequencer: &str, parameters: Parameters) -> Operation {
+        let request = managed(sequencer, parameters);
+        let answer = self.client.create_operation(request).await.expect("it is taken");
+        answer.into_inner().operation.expect("the operation")
+    }
+
+    /// Asks for a managed operation and waits until it is confirmed.
+    pub async fn done(&mut self, sequencer: &str, parameters: Parameters) -> Operation {
+        let operation = self.ask(sequencer, parameters).await;
+        self.until_state(&operation.id, OperationState::Confirmed).await
+    }
+
+    pub async fn transitions(&self, sequencer: &str, include_undone: bool) -> Vec<Transition> {
+        let request =
+            ListTransitionsRequest { sequencer: sequencer.to_owned(), include_undone, ..Default::default() };
+        let answer = self.client.clone().list_transitions(request).await.expect("a page");
+        answer.into_inner().transitions
+    }
+}
+
+pub fn owner_name(name: &str) -> String {
+    format!("{name}-owner")
+}
+
+/// The address of a named key.
+pub fn address(key: &str) -> Address {
+    node_key(key).address()
+}
+
+pub fn request_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// The registration of a sequencer of keys of ours.
+pub fn registration(name: &str) -> RegisterSequencerRequest {
+    RegisterSequencerRequest {
+        request_id: request_id(),
+        network: NETWORK.to_owned(),
+        name: name.to_owned(),
+        owner: Some(Owner::OwnerKeyId(owner_name(name))),
+        signer: Some(Signer::SignerKeyId(name.to_owned())),
+        ..Default::default()
+    }
+}
+
+pub fn lock(units: u64) -> Parameters {
+    Parameters::Lock(LockParameters { amount_wei: Metis::whole(units).wei_string(), ..Default::default() })
+}
+
+pub fn managed(sequencer: &str, parameters: Parameters) -> CreateOperationRequest {
+    CreateOperationRequest {
+        request_id: request_id(),
+        sequencer: sequencer.to_owned(),
+        parameters: Some(OperationParameters { parameters: Some(parameters) }),
+        mode: OperationMode::Managed.into(),
+        validate_only: false,
+    }
+}
+
+fn network(anvil: &Anvil, l1: &L1) -> Network {
+    let mut network =
+        Network { variant: Variant::Main, confirmations: Some(2), poll_ms: 20, ..Network::default() };
+    network.l1.rpc = vec![anvil.url().parse().expect("a URL")];
+    network.l1.chain_id = Some(l1.chain_id);
+    network.l1.locking_pool = Some(l1.locking_pool);
+    network.l1.locking_info = Some(l1.locking_info);
+    network.l1.metis = Some(l1.metis);
+    network.l1.bridge = Some(l1.bridge);
+    network.l1.start_block = Some(l1.start_block);
+    network
+}
+
+fn tls(pki: &Pki, name: &str) -> Arc<Tls> {
+    let identity = pki.identity(name).expect("a certificate");
+    Tls::load(&TlsConfig {
+        cert: identity.certificate,
+        key: identity.key,
+        ca: pki.ca(),
+        trust_domain: TRUST_DOMAIN.to_owned(),
+    })
+    .expect("certificates")
+}
+
+async fn socket() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
+
+async fn serve_indexer(pki: &Pki, indexer: FakeIndexer) -> SocketAddr {
+    let (listener, address) = socket().await;
+    let server =
+        GrpcServer::builder("indexer", listener, tls(pki, "indexer"), api::methods::grpc(), Health::new())
+            .add(IndexerServiceServer::new(indexer.clone()), api::DESCRIPTORS)
+            .add(NodesServiceServer::new(indexer), api::DESCRIPTORS);
+    tokio::spawn(server.serve(Shutdown::new()));
+    address
+}
+
+async fn serve_keys(pki: &Pki, keys: FakeKeys) -> SocketAddr {
+    let (listener, address) = socket().await;
+    let server = GrpcServer::builder("keys", listener, tls(pki, "keys"), api::methods::grpc(), Health::new())
+        .add(KeysServiceServer::new(keys), api::DESCRIPTORS);
+    tokio::spawn(server.serve(Shutdown::new()));
+    address
+}
+
+async fn run(
+    anvil: &Anvil,
+    l1: &L1,
+    pki: &Pki,
+    db: &TestDb,
+    addresses: Addresses,
+    config: Config,
+) -> (Instance, LifecycleServiceClient<Peer>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let networks = BTreeMap::from([(NETWORK.to_owned(), network(anvil, l1))]);
+    let (tls_own, url) = (tls(pki, "lifecycle"), db.url_for("lifecycle"));
+    let started = runtime.spawn(async move {
+        let (listener, address) = socket().await;
+        let ports = lifecycle::Ports {
+            listener,
+            database: store::connect(&url, 10).await.expect("the database"),
+            health: Health::new(),
+            indexer: channel(addresses.indexer, "indexer", tls_own.clone()),
+            keys: channel(addresses.keys, "keys", tls_own.clone()),
+            tls: tls_own,
+        };
+        let service = lifecycle::build(config, networks, ports).await.expect("the service is built");
+        tokio::spawn(service.run(Shutdown::new()));
+        address
+    });
+    let address = started.await.expect("the service starts");
+    let client = LifecycleServiceClient::new(channel(address, "lifecycle", tls(pki, "operator/test")));
+    (Instance { runtime }, client)
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -12,12 +12,29 @@ pub const REVERTED: u8 = 7;
 /// Not finished when the waiting ended.
 pub const PENDING: u8 = 8;
 
+/// The command line itself is wrong: nothing was asked of a service.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// An error of the command line, with the exit code for it.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Usage(message.into()))
+}
+
 /// Prints the error to stderr and gives its exit code.
 #[allow(clippy::print_stderr, reason = "the one place where a command says what went wrong")]
 pub fn tell(error: &anyhow::Error) -> ExitCode {
     let Some(status) = error.downcast_ref::<Status>() else {
         eprintln!("seqctl: {error:#}");
-        return ExitCode::FAILURE;
+        return if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE };
     };
     eprintln!("seqctl: {}", status.message());
     if let Some(refusal) = refusal_of(status) {

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use crate::exit::usage;
+
 /// A fresh request id; printed with failures, so that a command can be repeated with it.
 fn request_id() -> String {
     Uuid::now_v7().to_string()
@@ -24,7 +26,7 @@ fn labels(pairs: Vec<String>) -> anyhow::Result<BTreeMap<String, String>> {
         .into_iter()
         .map(|pair| match pair.split_once('=') {
             Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-            None => Err(anyhow::anyhow!("label `{pair}` is not KEY=VALUE")),
+            None => Err(usage(format!("label `{pair}` is not KEY=VALUE"))),
         })
         .collect()
 }

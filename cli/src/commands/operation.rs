@@ -16,7 +16,7 @@ use super::request_id;
 use super::sequencer::find;
 use super::verb::{Asked, Manner, Verb, asked};
 use crate::connect::Session;
-use crate::exit;
+use crate::exit::{self, usage};
 use crate::output::{Printer, Rows, utc, word};
 
 /// Operations that exist.
@@ -62,7 +62,7 @@ pub async fn verb(verb: Verb, session: &Session, out: &Printer) -> Result<ExitCo
         let request =
             PreflightOperationRequest { sequencer: found.id.clone(), parameters: Some(parameters.clone()) };
         let preview = session.lifecycle().preflight_operation(request).await?.into_inner();
-        println!("{sequencer}: {}", preview.words);
+        println!("{}", preview.words);
     }
     confirmed(&manner, &sequencer, irreversible)?;
     let request = CreateOperationRequest {
@@ -165,14 +165,16 @@ pub fn check_rows(checks: &[Check]) -> Rows {
 fn confirmed(manner: &Manner, sequencer: &str, irreversible: bool) -> Result<()> {
     match (irreversible, &manner.confirm) {
         (true, Some(name)) if name == sequencer => return Ok(()),
-        (true, Some(name)) => bail!("--confirm says {name}, the sequencer is {sequencer}"),
+        (true, Some(name)) => {
+            return Err(usage(format!("--confirm says {name}, the sequencer is {sequencer}")));
+        }
         (false, _) if manner.yes => return Ok(()),
         _ => {}
     }
     let wanted = if irreversible { sequencer } else { "yes" };
     if !std::io::stdin().is_terminal() {
         let flag = if irreversible { format!("--confirm {sequencer}") } else { "--yes".to_owned() };
-        bail!("not confirmed: give {flag}");
+        return Err(usage(format!("not confirmed: give {flag}")));
     }
     print!("Type {wanted} to go on: ");
     std::io::stdout().flush()?;

@@ -211,8 +211,12 @@ pub async fn key_id(session: &Session, text: &str) -> Result<Option<String>> {
     Ok(session.keys().get_key(request).await?.into_inner().key.map(|key| key.id))
 }
 
+/// Empty before there was one.
 fn phase(value: i32) -> String {
-    word(Phase::try_from(value).unwrap_or_default().as_str_name(), "PHASE_")
+    match Phase::try_from(value).unwrap_or_default() {
+        Phase::Unspecified => String::new(),
+        phase => word(phase.as_str_name(), "PHASE_"),
+    }
 }
 
 fn properties(sequencer: &Sequencer) -> Rows {

@@ -1,6 +1,6 @@
 //! The nine operations as verbs of the command line.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::{
     ClaimParameters, IncreaseParameters, LockParameters, RotateSignerParameters, SetOwnerParameters,
@@ -12,6 +12,7 @@ use domain::amount::Metis;
 
 use super::sequencer::key_id;
 use crate::connect::Session;
+use crate::exit::usage;
 
 /// The nine operations as verbs.
 #[derive(Subcommand)]
@@ -187,6 +188,6 @@ pub async fn asked(verb: Verb, session: &Session) -> Result<Asked> {
 
 /// METIS as people write it, in wei.
 fn wei(amount: &str) -> Result<String> {
-    let metis = Metis::parse(amount).with_context(|| format!("--amount {amount}"))?;
+    let metis = Metis::parse(amount).map_err(|malformed| usage(format!("--amount {amount}: {malformed}")))?;
     Ok(metis.wei_string())
 }

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use sea_orm::DatabaseConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
 
 use crate::Error;
 
-/// A request that waits longer than this for a connection is better refused.
-const ACQUIRE_MAX: Duration = Duration::from_secs(5);
+/// A request that waits longer than this for a connection is better refused. Below the shortest deadline of a
+/// method (2 s), so that callers hear that the database is away, and not only that time has run out.
+const ACQUIRE_MAX: Duration = Duration::from_millis(1_500);
+/// The first connection may take longer: at a start everything else starts, too.
+const FIRST_MAX: Duration = Duration::from_secs(10);
 /// Statements of the services are short; whatever runs longer holds locks that others need.
 const STATEMENT_MAX: Duration = Duration::from_secs(30);
 /// Shorter than the statement limit, so that a lock wait is reported as one.
@@ -60,20 +64,22 @@ pub async fn connect(url: &str, max: u32) -> Result<DatabaseConnection, Error> {
 /// # Errors
 /// When the URL is unusable or no connection can be made now.
 pub async fn connect_with(url: &str, options: &Options) -> Result<DatabaseConnection, Error> {
+    let driver = driver_options(url, options)?;
+    // Without the pool, which would repeat what fails and tell of nothing but its own time-out.
+    let first = tokio::time::timeout(FIRST_MAX, driver.connect()).await;
+    let first = first.map_err(|_| Error::Connect(sqlx::Error::PoolTimedOut))?.map_err(Error::Connect)?;
+    // It has served its purpose; what goes wrong while it ends harms nobody.
+    let _ = first.close().await;
     let pool = PgPoolOptions::new()
         .max_connections(options.connections_max)
         .acquire_timeout(options.acquire_max)
         .max_lifetime(LIFETIME_MAX)
-        .connect_with(driver_options(url, options)?)
-        .await
-        .map_err(Error::Connect)?;
+        .connect_lazy_with(driver);
     // Not by sea-orm's `Database::connect`: it writes the whole URL into a span and into errors.
     Ok(DatabaseConnection::from(pool))
 }
 
 fn driver_options(url: &str, options: &Options) -> Result<PgConnectOptions, Error> {
-    use sqlx::ConnectOptions;
-
     let Options { connections_max: _, application_name, statement_max, lock_wait_max, acquire_max: _ } =
         options;
     let known_scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");

@@ -39,8 +39,6 @@ pub struct Ports {
     pub tls: Arc<Tls>,
     /// As the role of this service.
     pub database: DatabaseConnection,
-    /// As every service gets it, for listeners of notifications; this one has none.
-    pub database_url: String,
     pub health: Health,
 }
 
@@ -90,7 +88,7 @@ pub async fn build(
 impl Service {
     /// Serves until the shutdown. There are no loops: nothing happens here unless it is asked for.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
-        let Ports { listener, tls, database: _, database_url: _, health } = self.ports;
+        let Ports { listener, tls, database: _, health } = self.ports;
         let service = KeysServiceServer::new(self.rpc)
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);

@@ -66,7 +66,6 @@ impl Stand {
             listener,
             tls: tls(&pki, "keys"),
             database: db.connect("keys").await,
-            database_url: db.url_for("keys"),
             health: health.clone(),
         };
         let shutdown = Shutdown::new();

@@ -69,6 +69,8 @@ async fn watching_resumes_after_a_cursor_and_misses_nothing() {
         .await
         .unwrap()
         .into_inner();
+    let here = watch.message().await.unwrap().unwrap();
+    assert!(here.transition.is_none() && !here.cursor.is_empty(), "a cursor before anything happened");
     let sequencer = world.whitelisted("alpha").await;
     let first = watch.message().await.unwrap().unwrap();
     assert_eq!(first.transition.as_ref().unwrap().to(), Phase::Registered);

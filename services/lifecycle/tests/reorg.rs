@@ -58,6 +58,7 @@ async fn a_watcher_sees_a_strangers_lock_and_its_undoing() {
     world.l1.link.mine(3).await.unwrap();
     let mut watch =
         world.client.watch_transitions(WatchTransitionsRequest::default()).await.unwrap().into_inner();
+    assert!(watch.message().await.unwrap().unwrap().transition.is_none(), "first the cursor alone");
     world
         .l1
         .lock(owner, &testkit::contracts::node_key("stranger"), owner, Metis::whole(20_000))

@@ -85,7 +85,7 @@ impl Stand {
             self.balance(1).await.is_some_and(|b| {
                 [&b.accrued_wei, &b.unclaimed_wei, &b.claimed_wei, &b.compounded_wei, &b.paid_at_exit_wei]
                     .into_iter()
-                    .eq(expected.iter().map(|text| *text))
+                    .eq(expected.iter().copied())
             })
         })
         .await;

@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn power_decides_how_often_one_is_drawn() {
-        let [one, three, none] = [1, 2, 3].map(|byte| Address::repeat_byte(byte));
+        let [one, three, none] = [1, 2, 3].map(Address::repeat_byte);
         let candidates = [(one, 20_000), (three, 60_000), (none, 0)];
         let drawn: Vec<_> = (0..4_000).filter_map(|epoch| by_power(&candidates, 7, epoch)).collect();
         let times = |who| drawn.iter().filter(|drawn| **drawn == who).count();

@@ -10,6 +10,7 @@ use domain::phase::{Fact, Phase, Step, step};
 use sea_orm::ConnectionTrait;
 use store::column::{Addr, Wei};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::wire::{self, Block};
@@ -93,7 +94,8 @@ impl<C: ConnectionTrait> Applier<'_, C> {
                     (row.withdrawable_at, row.nonce) = (Some(at), nonce);
                 })
                 .await?;
-                let words = format!("UnlockInit, withdrawable from {at}");
+                let from = at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
+                let words = format!("UnlockInit, withdrawable from {from}");
                 let fact = Fact::UnlockInit { withdrawable_at: Timestamp(event.unlock_claim_time) };
                 self.fact_of(&event.sequencer_id, fact, words, log).await
             }

@@ -51,7 +51,14 @@ pub async fn transitions(
         })?,
     };
     let (sender, stream) = mpsc::channel(BUFFER);
+    let begins_now = after_cursor.is_empty();
     tokio::spawn(async move {
+        // Who begins now learns at once from where to resume, before anything has happened.
+        let here =
+            WatchTransitionsResponse { cursor: after.to_string(), ..WatchTransitionsResponse::default() };
+        if begins_now && sender.send(Ok(here)).await.is_err() {
+            return;
+        }
         if let Err(error) = send_transitions(&fleet, network, after, wakes, &sender).await {
             let _ = sender.send(Err(error.status())).await;
         }

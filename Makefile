@@ -1,0 +1,69 @@
+# Thin, over cargo, npm and xtask. `make up` and `make test` need Rust, Node.js 20 and make; the rest they install.
+
+CARGO ?= cargo
+NPM := npm --no-fund --no-audit --no-update-notifier --loglevel=error
+# Tools from npm, pinned in the lock files.
+TOOLS := dev/node_modules/.package-lock.json
+CONTRACT_TOOLS := contracts/node_modules/.package-lock.json
+PYTHON_TOOLS := .tools/done
+BUF := dev/node_modules/.bin/buf
+ARGS ?=
+BENCH ?=
+
+.PHONY: help up demo test lint bench fmt build tools
+
+help:
+	@echo 'make up      the whole system on this machine: private L1 and L2, Postgres, five services, six sequencers'
+	@echo 'make demo    the journey from a new key to the final withdrawal, against a fresh stack'
+	@echo 'make test    every test        make lint   every check        make bench [BENCH=name]   the figures'
+
+$(TOOLS): dev/package.json dev/package-lock.json
+	$(NPM) ci --ignore-scripts --prefix dev
+	@touch $@
+
+$(CONTRACT_TOOLS): contracts/package.json contracts/package-lock.json
+	$(NPM) ci --ignore-scripts --prefix contracts
+	@touch $@
+
+$(PYTHON_TOOLS): deploy/requirements.txt
+	python3 -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check --requirement deploy/requirements.txt
+	@touch $@
+
+tools: $(TOOLS)
+
+up: $(TOOLS)
+	$(CARGO) build --package dev --package seqctl
+	@$(CARGO) run --quiet --package dev -- up $(ARGS)
+
+demo: $(TOOLS)
+	$(CARGO) build --package dev
+	@$(CARGO) run --quiet --package dev -- demo $(ARGS)
+
+build:
+	$(CARGO) build --workspace --all-targets
+
+test: $(TOOLS) $(CONTRACT_TOOLS)
+	$(NPM) test --prefix contracts
+	$(CARGO) build --package seqd --package seqctl --package testkit --bins
+	$(CARGO) run --quiet --package testkit --bin testdb -- start
+	$(CARGO) test --workspace --no-fail-fast; status=$$?; \
+	  $(CARGO) run --quiet --package testkit --bin testdb -- stop; exit $$status
+
+lint: $(TOOLS) $(CONTRACT_TOOLS) $(PYTHON_TOOLS)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
+	$(CARGO) xtask check
+	$(BUF) lint proto
+	$(BUF) format --diff --exit-code proto
+	$(NPM) run check --prefix contracts
+	.tools/bin/hadolint deploy/Dockerfile
+	.tools/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+fmt: $(TOOLS)
+	$(CARGO) fmt --all
+	$(BUF) format --write proto
+
+bench: $(TOOLS)
+	$(CARGO) build --release --package dev --package seqd --package benches
+	$(CARGO) run --release --quiet --package benches -- $(BENCH)

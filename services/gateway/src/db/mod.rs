@@ -1,0 +1,3 @@
+//! The tables of the schema `gateway`.
+
+pub mod api_key;

@@ -1,0 +1,81 @@
+//! Records as rows, and back.
+
+use chain::views::SequencerRecord;
+use domain::amount::Metis;
+use domain::ids::{BatchId, Nonce, SequencerId, Timestamp};
+use domain::preflight::Status;
+
+use crate::db::record::Row;
+use crate::db::{column, height};
+
+/// A status as the contract numbers it.
+pub fn status_number(status: Status) -> i16 {
+    match status {
+        Status::Inactive => 1,
+        Status::Active => 2,
+        Status::Unlocked => 3,
+    }
+}
+
+/// A record as it is stored.
+pub fn to_row(id: SequencerId, number: i64, record: &SequencerRecord) -> Row {
+    Row {
+        sequencer_id: column(id.0),
+        number,
+        status: status_number(record.status),
+        owner: record.owner.into(),
+        signer: record.signer.into(),
+        pubkey: record.pubkey.to_vec(),
+        reward_recipient: record.reward_recipient.unwrap_or_default().into(),
+        amount: record.amount.0.into(),
+        reward: record.reward.0.into(),
+        nonce: column(record.nonce.0),
+        activation_batch: column(record.activation_batch.0),
+        updated_batch: column(record.updated_batch.0),
+        deactivation_batch: column(record.deactivation_batch.0),
+        deactivation_time: column(record.deactivation_time.0),
+        unlock_claim_time: column(record.unlock_claim_time.0),
+    }
+}
+
+/// A stored record as the contract would give it.
+pub fn from_row(row: Row) -> (SequencerId, SequencerRecord) {
+    let Row {
+        sequencer_id,
+        number: _,
+        status,
+        owner,
+        signer,
+        pubkey,
+        reward_recipient,
+        amount,
+        reward,
+        nonce,
+        activation_batch,
+        updated_batch,
+        deactivation_batch,
+        deactivation_time,
+        unlock_claim_time,
+    } = row;
+    let record = SequencerRecord {
+        amount: Metis(amount.0),
+        reward: Metis(reward.0),
+        activation_batch: BatchId(height(activation_batch)),
+        updated_batch: BatchId(height(updated_batch)),
+        deactivation_batch: BatchId(height(deactivation_batch)),
+        deactivation_time: Timestamp(height(deactivation_time)),
+        unlock_claim_time: Timestamp(height(unlock_claim_time)),
+        nonce: Nonce(height(nonce)),
+        owner: owner.0,
+        signer: signer.0,
+        pubkey: pubkey.into(),
+        reward_recipient: Some(reward_recipient.0).filter(|recipient| !recipient.is_zero()),
+        // The table allows no other number than 1, 2 and 3.
+        status: match status {
+            1 => Status::Inactive,
+            2 => Status::Active,
+            _ => Status::Unlocked,
+        },
+    };
+    (SequencerId(height(sequencer_id)), record)
+}

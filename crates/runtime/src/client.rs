@@ -124,10 +124,15 @@ impl Peer {
         let (parts, body) = request.into_parts();
         let body: Bytes = body.collect().await?.to_bytes();
         let mut tries = retry::Tries::default();
+        let mut before = None;
         loop {
             let request = Request::from_parts(parts.clone(), Body::new(Full::new(body.clone())));
             let answer = self.attempt(request, until).await;
-            let Some(status) = unavailable(&answer) else {
+            if let Some(before) = before.filter(|_| status_in(&answer, Code::DeadlineExceeded).is_some()) {
+                // Why it was away says more than that it has not come back in time.
+                return before;
+            }
+            let Some(status) = status_in(&answer, Code::Unavailable) else {
                 self.retries.succeeded();
                 return answer;
             };
@@ -141,6 +146,7 @@ impl Peer {
             }
             tracing::debug!(peer = %self.service, "{} is unavailable, asking again", self.service);
             tokio::time::sleep(wait).await;
+            before = Some(answer);
         }
     }
 
@@ -222,12 +228,13 @@ async fn connect(target: &str, service: &str, tls: &Tls) -> Result<TlsStream<Tcp
     Ok(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)
 }
 
-fn unavailable(answer: &Result<Response<Body>, Status>) -> Option<Status> {
+/// The status of an answer, if it has this code.
+fn status_in(answer: &Result<Response<Body>, Status>, code: Code) -> Option<Status> {
     let status = match answer {
         Ok(response) => Status::from_header_map(response.headers())?,
         Err(status) => status.clone(),
     };
-    (status.code() == Code::Unavailable).then_some(status)
+    (status.code() == code).then_some(status)
 }
 
 /// Whether tonic itself gave up, by the header that we set.

@@ -172,6 +172,13 @@ pub fn internal<E: Error>(error: &E) -> Status {
     failure(&report(error))
 }
 
+/// Answers a failure of a query while the database is away; only for verbs that are harmless twice, because a
+/// commit may have arrived.
+pub fn database_away(error: &dyn Error) -> Status {
+    tracing::warn!("the database is away: {}", report(error));
+    Refusal::new(&generic::DATABASE_UNAVAILABLE, "the database cannot be reached").status()
+}
+
 /// Logs `what` under a fresh id and answers INTERNAL with that id only.
 pub(crate) fn failure(what: &str) -> Status {
     let id = uuid::Uuid::now_v7().simple().to_string();

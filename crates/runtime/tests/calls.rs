@@ -129,6 +129,14 @@ async fn only_idempotent_methods_are_tried_again() {
 }
 
 #[tokio::test]
+async fn when_time_runs_out_while_trying_again_the_first_answer_counts() {
+    let (server, peer) = pair("lifecycle").await;
+    let status = call_within(peer, ASK, "lost", Duration::from_millis(500)).await.expect_err("it is lost");
+    assert_eq!(reason(&status), "DATABASE_UNAVAILABLE");
+    assert_eq!(server.echo.calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn a_peer_that_is_away_is_named_without_its_address() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");

@@ -63,7 +63,10 @@ impl Echo {
         let text = match request.get_ref().as_str() {
             "identity" => identity(&request).0,
             "budget" => runtime::budget::remaining().unwrap_or_default().as_micros().to_string(),
-            "hang" => std::future::pending().await,
+            "lost" if calls == 0 => {
+                return Err(Refusal::new(&generic::DATABASE_UNAVAILABLE, "it is away").status());
+            }
+            "hang" | "lost" => std::future::pending().await,
             "panic" => panic!("on purpose"),
             "leak" => return Err(Status::internal("password=hunter2")),
             "large" => "x".repeat(runtime::server::RESPONSE_BYTES_MAX - 4),

@@ -133,6 +133,7 @@ impl Dispatch {
         let span = tracing::info_span!(
             "jsonrpc",
             otel.name = known,
+            service = "gateway",
             rpc.system = "jsonrpc",
             rpc.method = known,
             request.id = %sender.request_id,

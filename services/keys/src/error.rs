@@ -1,6 +1,6 @@
 //! The two ways in which an operation does not succeed: the rules say no, or something broke.
 
-use runtime::errors::{Refusal, generic};
+use runtime::errors::Refusal;
 use tonic::Status;
 
 use crate::crypto::aead::{NoRandomness, Unauthentic};
@@ -80,11 +80,7 @@ impl From<Declined> for Status {
     fn from(declined: Declined) -> Self {
         match declined {
             Declined::Refused(refusal) | Declined::Recorded(refusal) => refusal.into(),
-            Declined::Failed(failure) if store::is_away(&failure) => {
-                tracing::warn!("the database is away: {}", runtime::report(&failure));
-                // Every verb is harmless twice, so it does not matter whether a commit arrived.
-                Refusal::new(&generic::DATABASE_UNAVAILABLE, "the database cannot be reached").into()
-            }
+            Declined::Failed(failure) if store::is_away(&failure) => runtime::errors::database_away(&failure),
             Declined::Failed(failure) => runtime::errors::internal(&failure),
         }
     }

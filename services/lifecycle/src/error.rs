@@ -53,7 +53,8 @@ impl Error {
             }
             // A refusal of a neighbour is the caller's business as it stands.
             Self::Neighbour { source, .. } if runtime::errors::refusal_of(&source).is_some() => *source,
-            other => runtime::errors::internal(&other),
+            failure if store::is_away(&failure) => runtime::errors::database_away(&failure),
+            failure => runtime::errors::internal(&failure),
         }
     }
 

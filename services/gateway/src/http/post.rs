@@ -20,8 +20,13 @@ use crate::metrics;
 
 /// Answers a POST.
 pub async fn answer(edge: &Edge, request: Request, request_id: &Arc<str>) -> Response {
-    let span =
-        tracing::info_span!("http", otel.name = "POST", otel.kind = "server", request.id = %request_id);
+    let span = tracing::info_span!(
+        "http",
+        otel.name = "POST",
+        otel.kind = "server",
+        service = "gateway",
+        request.id = %request_id,
+    );
     runtime::continue_trace(&span, request.headers());
     let peer = peer_of(&request);
     let (parts, incoming) = request.into_parts();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use api::reasons;
 use api::types::v1 as types;
-use runtime::errors::{Refusal, internal};
+use runtime::errors::{Refusal, database_away, internal};
 use sea_orm::DatabaseConnection;
 use tonic::Status;
 
@@ -82,6 +82,7 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused(refusal) => refusal.status(),
+            failure if store::is_away(&failure) => database_away(&failure),
             failure => internal(&failure),
         }
     }

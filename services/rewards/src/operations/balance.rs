@@ -9,11 +9,10 @@ use api::rewards::v1::{
 };
 use domain::amount::Metis;
 use domain::ids::SequencerId;
-use runtime::errors::internal;
 use runtime::page;
 use tonic::Status;
 
-use super::{as_of, height, pending, position};
+use super::{as_of, failed, height, pending, position};
 use crate::db::entry::{self, Sums};
 use crate::rpc::Rewards;
 
@@ -24,7 +23,7 @@ pub async fn get(rewards: &Rewards, request: GetBalanceRequest) -> Result<GetBal
     let position = position(rewards, &network).await?;
     let at = height(&position, at_block)?;
     let sums =
-        entry::sums_of(&rewards.database, &network, sequencer, at).await.map_err(|error| internal(&error))?;
+        entry::sums_of(&rewards.database, &network, sequencer, at).await.map_err(|error| failed(&error))?;
     // The past has no pending rewards: what was pending then has long been credited.
     let pending =
         if at == position.block.number { pending::of_all(rewards, &network).await? } else { BTreeMap::new() };
@@ -41,7 +40,7 @@ pub async fn list(rewards: &Rewards, request: ListBalancesRequest) -> Result<Lis
     let at = position.block.number;
     let mut rows = entry::sums(&rewards.database, &network, at, SequencerId(after), size + 1)
         .await
-        .map_err(|error| internal(&error))?;
+        .map_err(|error| failed(&error))?;
     let more = rows.len() > size as usize;
     rows.truncate(size as usize);
     let next_page_token = match rows.last() {

@@ -3,11 +3,10 @@
 use api::convert;
 use api::rewards::v1::{self as wire, EntryKind, ListEntriesRequest, ListEntriesResponse};
 use api::types::v1::{BlockRef, Layer, LogRef};
-use runtime::errors::internal;
 use runtime::page;
 use tonic::Status;
 
-use super::position;
+use super::{failed, position};
 use crate::db::entry::{self, Entry, Filter, Kind};
 use crate::rpc::Rewards;
 
@@ -31,7 +30,7 @@ pub async fn list(rewards: &Rewards, request: ListEntriesRequest) -> Result<List
     position(rewards, &network).await?;
     let mut rows = entry::list(&rewards.database, &network, Filter { sequencer, kind }, after, size + 1)
         .await
-        .map_err(|error| internal(&error))?;
+        .map_err(|error| failed(&error))?;
     let more = rows.len() > size as usize;
     rows.truncate(size as usize);
     let next_page_token = match rows.last() {

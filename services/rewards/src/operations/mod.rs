@@ -11,7 +11,7 @@ use api::convert;
 use api::reasons::{INDEX_BEHIND, NETWORK_NOT_FOUND};
 use api::types::v1::{AsOf, BlockRef, Finality};
 use domain::ids::Height;
-use runtime::errors::{Refusal, internal};
+use runtime::errors::{Refusal, database_away, internal};
 use tonic::Status;
 
 use crate::db::{self, position::Position};
@@ -22,12 +22,20 @@ async fn position(rewards: &Rewards, network: &str) -> Result<Position, Status> 
     let network = convert::network("network", network)?;
     let position = db::position::of_network(&rewards.database, network.as_str())
         .await
-        .map_err(|error| internal(&error))?;
+        .map_err(|error| failed(&error))?;
     position.ok_or_else(|| {
         Refusal::new(&NETWORK_NOT_FOUND, format!("there is no ledger of network {network}"))
             .field("network", "not configured here, or nothing indexed yet")
             .into()
     })
+}
+
+/// The answer when a query has failed.
+fn failed(error: &store::Error) -> Status {
+    if store::is_away(error) {
+        return database_away(error);
+    }
+    internal(error)
 }
 
 /// The height that a request asks for; 0 is where the ledger stands.

@@ -8,10 +8,10 @@ use api::rewards::v1::{GetRateRequest, GetRateResponse};
 use domain::amount::Metis;
 use domain::ids::SequencerId;
 use domain::reward::rate::{self, BLOCK_INTERVAL_SECS, LockChange, LockTime, NoRate, Window};
-use runtime::errors::{Refusal, generic, internal};
+use runtime::errors::{Refusal, generic};
 use tonic::Status;
 
-use super::{as_of, position};
+use super::{as_of, failed, position};
 use crate::db::principal::Change;
 use crate::db::{entry, principal};
 use crate::rpc::Rewards;
@@ -29,10 +29,9 @@ pub async fn get(rewards: &Rewards, request: GetRateRequest) -> Result<GetRateRe
     let window = Window::new(from, to).map_err(|error| refused(&error))?;
     let accrued = entry::accrued_between(&rewards.database, &network, sequencer, from, to)
         .await
-        .map_err(|error| internal(&error))?;
-    let changes = principal::until(&rewards.database, &network, sequencer, to)
-        .await
-        .map_err(|error| internal(&error))?;
+        .map_err(|error| failed(&error))?;
+    let changes =
+        principal::until(&rewards.database, &network, sequencer, to).await.map_err(|error| failed(&error))?;
     let lock = LockTime::over(window, &total(changes)).map_err(|error| refused(&error))?;
     Ok(GetRateResponse {
         accrued_wei: accrued.wei_string(),

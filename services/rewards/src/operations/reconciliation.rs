@@ -4,10 +4,9 @@ use api::convert;
 use api::rewards::v1::{GetReconciliationRequest, GetReconciliationResponse};
 use api::types::v1::BlockRef;
 use prost_types::Timestamp;
-use runtime::errors::internal;
 use tonic::Status;
 
-use super::position;
+use super::{failed, position};
 use crate::db::reconciliation::{self, Reconciliation};
 use crate::rpc::Rewards;
 
@@ -19,7 +18,7 @@ pub async fn get(
     position(rewards, &request.network).await?;
     let result = reconciliation::of_network(&rewards.database, &request.network)
         .await
-        .map_err(|error| internal(&error))?;
+        .map_err(|error| failed(&error))?;
     Ok(result.map_or_else(GetReconciliationResponse::default, |(result, compared_at)| {
         let Reconciliation { block, drift, first_difference } = result;
         let block = BlockRef {

@@ -3,10 +3,9 @@
 use api::rewards::v1::{GetNetworkSummaryRequest, GetNetworkSummaryResponse};
 use domain::amount::Metis;
 use domain::ids::SequencerId;
-use runtime::errors::internal;
 use tonic::Status;
 
-use super::{as_of, balance, pending, position};
+use super::{as_of, balance, failed, pending, position};
 use crate::db::batch;
 use crate::db::entry::{self, Sums};
 use crate::rpc::Rewards;
@@ -24,10 +23,10 @@ pub async fn get(
     let at = position.block.number;
     let rows = entry::sums(&rewards.database, &network, at, SequencerId(0), SEQUENCERS_MAX)
         .await
-        .map_err(|error| internal(&error))?;
+        .map_err(|error| failed(&error))?;
     let total = rows.iter().fold(Sums::default(), |total, (_, sums)| total.plus(sums));
     let (batches, unattributed_batches) =
-        batch::counts(&rewards.database, &network).await.map_err(|error| internal(&error))?;
+        batch::counts(&rewards.database, &network).await.map_err(|error| failed(&error))?;
     let pending =
         Metis::checked_sum(pending::of_all(rewards, &network).await?.into_values()).unwrap_or(Metis::MAX);
     Ok(GetNetworkSummaryResponse {

@@ -12,6 +12,7 @@ mod stage;
 
 mod bad_input;
 mod cli;
+mod handover;
 mod journey;
 mod kill;
 mod leaving;

@@ -18,12 +18,12 @@ use testkit::contracts::account;
 
 use crate::stage::{ask, candidate, lock, managed, until_seen, until_state};
 
-/// A signer key of ours with a proven backup: id and address.
-async fn signer(clients: &Clients, name: &str) -> Result<(String, Address)> {
+/// A key of ours with a proven backup: id and address.
+async fn key(clients: &Clients, name: &str, role: KeyRole) -> Result<(String, Address)> {
     let request = CreateKeyRequest {
         request_id: request_id(),
         name: name.to_owned(),
-        role: KeyRole::Sequencer.into(),
+        role: role.into(),
         ..CreateKeyRequest::default()
     };
     let mut keys = clients.keys.clone();
@@ -59,14 +59,15 @@ async fn recipient_signer_and_owner_change_hands() -> Result<()> {
     // A signer may change once in a batch, and pays for it itself.
     network.run_batch_for(alpha.accounts.signer).await?;
     network.fund(alpha.accounts.signer, Metis::ZERO, Eth::whole(1)).await?;
-    let (key_id, new_signer) = signer(&clients, "alpha-signer-2").await?;
+    let (key_id, new_signer) = key(&clients, "alpha-signer-2", KeyRole::Sequencer).await?;
     let new = rotate_signer_parameters::NewSigner::KeyId(key_id);
     let asked = Parameters::RotateSigner(RotateSignerParameters { new_signer: Some(new) });
     let done = ask(&clients, managed(&alpha.id, asked)).await?;
     until_state(&clients, &done.id, OperationState::Confirmed).await;
     assert_eq!(l1.record(id).await?.context("the record")?.signer, new_signer);
 
-    let new_owner = account("another owner");
+    let (_, new_owner) = key(&clients, "alpha-owner-2", KeyRole::Owner).await?;
+    network.fund(new_owner, Metis::ZERO, Eth::whole(1)).await?;
     l1.whitelist(new_owner, true).await?;
     let asked = Parameters::SetOwner(SetOwnerParameters { new_owner: new_owner.to_string() });
     let done = ask(&clients, managed(&alpha.id, asked)).await?;
@@ -76,6 +77,12 @@ async fn recipient_signer_and_owner_change_hands() -> Result<()> {
         seen.owner.as_ref().is_some_and(|owner| owner.address == new_owner.to_string())
     };
     until_seen(&mut alpha.operator, "the register follows the owner", owner).await;
+
+    // The new owner is a key of ours too: it can act at once.
+    let asked = Parameters::SetRecipient(SetRecipientParameters { recipient: new_owner.to_string() });
+    let done = ask(&clients, managed(&alpha.id, asked)).await?;
+    until_state(&clients, &done.id, OperationState::Confirmed).await;
+    assert_eq!(l1.record(id).await?.context("the record")?.reward_recipient, Some(new_owner));
 
     services.stop().await?;
     world.stop().await

@@ -94,7 +94,7 @@ async fn locked_on_the_new_chain(
     ensure!(done.transactions.len() == 2, "an approval and a lock: {:?}", done.transactions);
     let after = done.transactions[1].block.clone().context("the block of the lock")?;
     assert_ne!(after.hash, before.hash, "the transaction has moved");
-    assert_canonical(l1, &after).await?;
+    assert_canonical(l1, &after, "the lock").await?;
     let returned = done.steps.iter().map(|step| step.state()).collect::<Vec<_>>();
     let mined: Vec<usize> =
         (0..returned.len()).filter(|place| returned[*place] == OperationState::Mined).collect();
@@ -119,7 +119,8 @@ async fn locked_on_the_new_chain(
     let mut states = Vec::new();
     for change in all.iter().filter(|one| !one.undone) {
         if let Some(log) = &change.log {
-            assert_canonical(l1, log.block.as_ref().context("the block of a log")?).await?;
+            let block = log.block.as_ref().context("the block of a log")?;
+            assert_canonical(l1, block, &change.cause).await?;
         }
         states.push(change.to());
     }
@@ -168,9 +169,9 @@ async fn transitions(clients: &Clients, sequencer: &str) -> Result<Vec<Transitio
 }
 
 /// The block is on the chain as it is now.
-async fn assert_canonical(l1: &L1, block: &BlockRef) -> Result<()> {
+async fn assert_canonical(l1: &L1, block: &BlockRef, what: &str) -> Result<()> {
     let number = format!("{:#x}", block.number);
     let now: Value = l1.link.rpc("eth_getBlockByNumber", json!([number, false])).await?;
-    assert_eq!(now["hash"].as_str(), Some(block.hash.as_str()), "block {number}");
+    assert_eq!(now["hash"].as_str(), Some(block.hash.as_str()), "block {number} of {what}");
     Ok(())
 }

@@ -125,6 +125,16 @@ impl Neighbours {
         answer.into_inner().key.ok_or(Error::Malformed { what: "an answer of GetKey" })
     }
 
+    /// The key of an account, if it is one of ours.
+    pub async fn key_at(&self, account: Address) -> Result<Option<Key>, Error> {
+        let selector = get_key_request::Selector::Address(account.to_string());
+        match self.keys.clone().get_key(GetKeyRequest { selector: Some(selector) }).await {
+            Ok(answer) => Ok(answer.into_inner().key),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(Error::of("keys")(status)),
+        }
+    }
+
     /// The public side of all keys.
     pub async fn keys(&self) -> Result<Vec<Key>, Error> {
         let (mut keys, mut page_token) = (Vec::new(), String::new());

@@ -115,7 +115,9 @@ async fn healthy(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
         stream.read_to_string(&mut answer).await?;
         Ok::<_, std::io::Error>(answer)
     };
-    let answer = tokio::time::timeout(HEALTH_WAIT, ask).await??;
+    let silent = |why: &dyn std::fmt::Display| format!("the admin port {address} does not answer: {why}");
+    let asked = tokio::time::timeout(HEALTH_WAIT, ask).await.map_err(|late| silent(&late))?;
+    let answer = asked.map_err(|broken| silent(&broken))?;
     match answer.split_whitespace().nth(1) {
         Some("200") => Ok(()),
         _ => Err(answer.lines().last().unwrap_or("no answer").to_owned().into()),

@@ -7,7 +7,7 @@ use store::column::{Addr, Hash, Wei};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{all, execute};
+use super::{all, execute, one};
 
 /// A row of the table.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -138,6 +138,13 @@ pub async fn sent<C: ConnectionTrait>(tx: &C, id: Uuid, answer: &str, head: i64)
                receipt_block = NULL, receipt_hash = NULL, receipt_time = NULL, receipt_status = NULL WHERE id = $1";
     execute(tx, "noting a broadcast", sql, [id.into(), answer.into(), head.into()]).await?;
     Ok(())
+}
+
+/// Whether it is signed or sent and nothing has been seen of it on chain; locked until the transaction ends.
+pub async fn lock_unseen<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<bool, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM lifecycle.transaction WHERE id = $1 FOR UPDATE");
+    let row: Option<Row> = one(tx, "locking a transaction", &sql, [id.into()]).await?;
+    Ok(row.is_some_and(|row| matches!(row.state.as_str(), SIGNED | BROADCAST)))
 }
 
 /// Notes the block that has it.

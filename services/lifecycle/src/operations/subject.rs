@@ -97,8 +97,14 @@ pub async fn stored(fleet: &Fleet, row: &operation::Row) -> Result<(Operation, S
 
 /// The key that signs for an account; refused where the account is not ours.
 pub async fn key_of(fleet: &Fleet, account: Address) -> Result<String, Error> {
-    account_key::of(&fleet.db, account).await?.ok_or_else(|| {
+    if let Some(id) = account_key::of(&fleet.db, account).await? {
+        return Ok(id);
+    }
+    // An owner change on chain may have made another key of ours the owner.
+    let Some(key) = fleet.neighbours.key_at(account).await? else {
         let words = format!("{account} is no key of ours");
-        Error::from(Refusal::new(&reasons::ACCOUNT_EXTERNAL, words).meta("account", account))
-    })
+        return Err(Refusal::new(&reasons::ACCOUNT_EXTERNAL, words).meta("account", account).into());
+    };
+    account_key::put(&fleet.db, account, &key.id).await?;
+    Ok(key.id)
 }

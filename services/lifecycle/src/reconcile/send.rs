@@ -209,6 +209,12 @@ impl Lane<'_> {
             let (reason, answer) = (reason.clone(), answer.clone());
             Box::pin(async move {
                 self.fence(&*tx).await?;
+                // While we spoke to the endpoints its receipt may have been seen, or its nonce found spent by
+                // somebody else: that knows more than our answers and stands.
+                let still_unseen = transaction::lock_unseen(&*tx, sent.id).await?;
+                if !still_unseen || has_ended(&*tx, id).await? {
+                    return Ok(());
+                }
                 if state == State::Broadcast {
                     transaction::sent(&*tx, sent.id, &answer, head).await?;
                 }
@@ -228,11 +234,14 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Moves an operation of this lane.
+    /// Moves an operation of this lane, unless it has ended meanwhile: only a reorganisation brings one back.
     pub async fn enter(&self, id: Uuid, state: State, reason: &str, code: &str) -> Result<(), Error> {
         in_transaction(&self.fleet.db, |tx| {
             Box::pin(async move {
                 self.fence(&*tx).await?;
+                if has_ended(&*tx, id).await? {
+                    return Ok(());
+                }
                 Ok::<_, Error>(operation::enter(&*tx, id, state, reason, code).await?)
             })
         })
@@ -256,6 +265,12 @@ impl Lane<'_> {
         let head = self.chain.l1.ask(call::header(BlockId::Latest)).await.ok().flatten();
         head.and_then(|header| i64::try_from(header.number).ok()).unwrap_or(0)
     }
+}
+
+/// Whether an operation is final, with its row locked so that it stays so until the transaction ends.
+async fn has_ended<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<bool, Error> {
+    let row = operation::lock(tx, id).await?;
+    Ok(row.is_none_or(|row| row.state().is_final()))
 }
 
 /// What all endpoints together said to a broadcast.

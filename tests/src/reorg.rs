@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use api::lifecycle::v1::{ListTransitionsRequest, OperationState, Phase, Transition};
 use api::rewards::v1::GetBalanceRequest;
-use api::types::v1::BlockRef;
+use api::types::v1::{BlockRef, Layer};
 use dev::announce::{Announce, Audience};
 use dev::clients::Clients;
 use dev::stack::{NETWORK, Options, Services, World};
@@ -118,7 +118,8 @@ async fn locked_on_the_new_chain(
     ensure!(lock_undone, "the first lock is shown as undone: {all:?}");
     let mut states = Vec::new();
     for change in all.iter().filter(|one| !one.undone) {
-        if let Some(log) = &change.log {
+        // Activation may come from a log of L2, which was not reorganised.
+        if let Some(log) = change.log.as_ref().filter(|log| log.layer() == Layer::L1) {
             let block = log.block.as_ref().context("the block of a log")?;
             assert_canonical(l1, block, &change.cause).await?;
         }

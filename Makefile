@@ -10,12 +10,13 @@ BUF := dev/node_modules/.bin/buf
 ARGS ?=
 BENCH ?=
 
-.PHONY: help up demo test lint bench fmt build tools
+.PHONY: help up demo test test-long lint bench fmt build tools
 
 help:
 	@echo 'make up      the whole system on this machine: private L1 and L2, Postgres, five services, six sequencers'
 	@echo 'make demo    the journey from a new key to the final withdrawal, against a fresh stack'
 	@echo 'make test    every test        make lint   every check        make bench [BENCH=name]   the figures'
+	@echo 'make test-long [INDEX_KILLS=200] [INDEX_SEED=1]   the indexer killed so many times in its backfill'
 
 $(TOOLS): dev/package.json dev/package-lock.json
 	$(NPM) ci --ignore-scripts --prefix dev
@@ -48,6 +49,14 @@ test: $(TOOLS) $(CONTRACT_TOOLS)
 	$(CARGO) build --package seqd --package seqctl --package testkit --bins
 	$(CARGO) run --quiet --package testkit --bin testdb -- start
 	$(CARGO) test --workspace --no-fail-fast; status=$$?; \
+	  $(CARGO) run --quiet --package testkit --bin testdb -- stop; exit $$status
+
+# What takes too long for every change: a quarter of an hour.
+test-long: export INDEX_KILLS ?= 200
+test-long: $(TOOLS)
+	$(CARGO) build --package seqd --package testkit --bins
+	$(CARGO) run --quiet --package testkit --bin testdb -- start
+	$(CARGO) test --package indexer --test main kills; status=$$?; \
 	  $(CARGO) run --quiet --package testkit --bin testdb -- stop; exit $$status
 
 lint: $(TOOLS) $(CONTRACT_TOOLS) $(PYTHON_TOOLS)

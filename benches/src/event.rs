@@ -15,7 +15,7 @@ use dev::stack::Access;
 use serde_json::{Value, json};
 use testkit::contracts::{L1, account, node_key};
 
-use crate::report::{Figure, rounded};
+use crate::report::{Figure, millis, quantile, rounded};
 use crate::stack::Stack;
 use ears::{Bare, Subscriber};
 
@@ -103,17 +103,4 @@ async fn send(l1: &L1, owner: alloy_primitives::Address, yes: bool) -> Result<()
     let transaction = json!({ "from": l1.deployer, "to": l1.locking_pool, "data": data });
     l1.link.rpc::<Value>("eth_sendTransaction", json!([transaction])).await?;
     Ok(())
-}
-
-fn millis(from: Instant, to: Instant) -> f64 {
-    to.duration_since(from).as_secs_f64() * 1_000.0
-}
-
-/// The value below which this part of them lies.
-fn quantile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().saturating_sub(1);
-    // Never negative and never beyond the last.
-    let place = (last as f64 * part).round() as usize;
-    values.get(place).copied().unwrap_or_default()
 }

@@ -6,9 +6,12 @@
 
 mod demo;
 mod event;
+mod index;
 mod machine;
 mod memory;
+mod program;
 mod report;
+mod socket;
 mod stack;
 mod up;
 
@@ -20,7 +23,7 @@ use report::Figure;
 
 type Measure = fn() -> BoxFuture<'static, Result<Figure>>;
 
-/// Every figure, in the order in which they are measured.
+/// The figures of the whole, in the order in which they are measured; those of the index follow.
 const BENCHES: [(&str, Measure); 5] = [
     (up::FRESH, || Box::pin(up::fresh())),
     (up::KEPT, || Box::pin(up::kept())),
@@ -34,17 +37,18 @@ fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted =
         |name: &str| wanted.is_empty() || wanted.iter().any(|prefix| name.starts_with(prefix.as_str()));
-    let unknown =
-        wanted.iter().find(|prefix| !BENCHES.iter().any(|(name, _)| name.starts_with(prefix.as_str())));
+    let all = || BENCHES.into_iter().chain(index::BENCHES);
+    let unknown = wanted.iter().find(|prefix| !all().any(|(name, _)| name.starts_with(prefix.as_str())));
     if let Some(unknown) = unknown {
-        let names = BENCHES.map(|(name, _)| name).join("\n  ");
+        let names: Vec<&str> = all().map(|(name, _)| name).collect();
+        let names = names.join("\n  ");
         complain(&format!("there is no figure `{unknown}`; give a name or the beginning of one:\n  {names}"));
         return ExitCode::from(2);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("the system gives threads at start");
     let mut failed = false;
-    for (name, measure) in BENCHES.into_iter().filter(|(name, _)| is_wanted(name)) {
+    for (name, measure) in all().filter(|(name, _)| is_wanted(name)) {
         let load_before = machine::load();
         match runtime.block_on(measure()) {
             Ok(figure) => println!("{}", figure.line(name, load_before)),
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
             }
         }
     }
+    runtime.block_on(index::close());
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 

@@ -1,6 +1,7 @@
 //! What a figure says.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
@@ -64,4 +65,18 @@ impl Figure {
 /// Three decimals are more than can be repeated.
 pub fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
+}
+
+/// Milliseconds between the two.
+pub fn millis(from: Instant, to: Instant) -> f64 {
+    to.duration_since(from).as_secs_f64() * 1_000.0
+}
+
+/// The value below which this part of them lies.
+pub fn quantile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    // Never negative and never beyond the last.
+    let place = (last as f64 * part).round() as usize;
+    values.get(place).copied().unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! `dev up` and `dev demo` as a user starts them: a process that tells its states as JSON lines.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+
+use crate::program::beside;
 
 /// Far beyond every target: what takes longer is broken, not slow.
 const LINE_MAX: Duration = Duration::from_secs(180);
@@ -120,13 +122,4 @@ impl Stack {
     pub fn secs(&self) -> f64 {
         self.begun.elapsed().as_secs_f64()
     }
-}
-
-/// A binary of the same profile as this one.
-fn beside(name: &str) -> Result<PathBuf> {
-    let ours = std::env::current_exe()?;
-    let program = ours.with_file_name(name);
-    let profile = if cfg!(debug_assertions) { "" } else { " --release" };
-    ensure!(program.is_file(), "there is no {}: `cargo build{profile} --package {name}`", program.display());
-    Ok(program)
 }

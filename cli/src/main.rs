@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people.
+    #[value(alias = "text")]
     Table,
     /// Canonical protobuf JSON of the answer, for programs.
     Json,
@@ -94,7 +95,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => commands::keys::run(command, &session, &out).await?,
         Command::Rewards(command) => commands::rewards::run(command, &session, &out).await?,
         Command::Node(command) => commands::node::run(command, &session, &out).await?,
-        Command::Chain(command) => commands::chain::run(command, &session, &out).await?,
+        Command::Chain(command) => return commands::chain::run(command, &session, &out).await,
     }
     Ok(ExitCode::SUCCESS)
 }

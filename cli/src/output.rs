@@ -40,7 +40,8 @@ impl Printer {
     }
 }
 
-fn json<M: Message>(name: &str, message: &M) -> Result<String> {
+/// A message, named by its full protobuf name, as canonical JSON.
+pub fn json<M: Message>(name: &str, message: &M) -> Result<String> {
     let descriptor =
         POOL.get_message_by_name(name).with_context(|| format!("{name} is no message of ours"))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
@@ -75,7 +76,8 @@ impl Rows {
         self
     }
 
-    fn render(&self) -> String {
+    /// As text.
+    pub fn render(&self) -> String {
         self.table.to_string()
     }
 }

@@ -18,23 +18,40 @@ use tokio::process::Command;
 use crate::process::program;
 use crate::stage::SEEN_MAX;
 
-struct Seqctl {
+/// `seqctl` with the configuration of a world.
+pub struct Seqctl {
     program: PathBuf,
     config: PathBuf,
 }
 
 impl Seqctl {
-    /// Runs a command with JSON output.
-    async fn run(&self, line: &str) -> Result<(i32, Value, String)> {
-        let output: Output = Command::new(&self.program)
+    /// For the operator of a world.
+    pub fn of(world: &World) -> Result<Self> {
+        Ok(Self { program: program("seqctl")?, config: world.access().seqctl_config.clone() })
+    }
+
+    async fn output(&self, format: &str, line: &str) -> Result<Output> {
+        Command::new(&self.program)
             .arg("--config")
             .arg(&self.config)
-            .args(["--output", "json"])
+            .args(["--output", format])
             .args(line.split_whitespace())
             .stdin(std::process::Stdio::null())
             .output()
             .await
-            .with_context(|| format!("running seqctl {line}"))?;
+            .with_context(|| format!("running seqctl {line}"))
+    }
+
+    /// What a command says to people, which must be done.
+    pub async fn text(&self, line: &str) -> Result<String> {
+        let output = self.output("text", line).await?;
+        anyhow::ensure!(output.status.success(), "seqctl {line} ended with {}", output.status);
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Runs a command with JSON output.
+    pub async fn run(&self, line: &str) -> Result<(i32, Value, String)> {
+        let output = self.output("json", line).await?;
         let code = output.status.code().context("seqctl was not killed")?;
         let stdout = String::from_utf8(output.stdout)?;
         let value = if stdout.trim().is_empty() { Value::Null } else { serde_json::from_str(&stdout)? };
@@ -42,7 +59,7 @@ impl Seqctl {
     }
 
     /// Runs a command that must be done.
-    async fn done(&self, line: &str) -> Result<Value> {
+    pub async fn done(&self, line: &str) -> Result<Value> {
         let (code, value, stderr) = self.run(line).await?;
         anyhow::ensure!(code == 0, "seqctl {line} ended with {code}: {stderr}");
         Ok(value)
@@ -55,7 +72,7 @@ impl Seqctl {
     }
 
     /// Runs a command that must end with this code and say this on stderr.
-    async fn refused(&self, line: &str, code: i32, words: &str) -> Result<()> {
+    pub async fn refused(&self, line: &str, code: i32, words: &str) -> Result<()> {
         let (got, _, stderr) = self.run(line).await?;
         anyhow::ensure!(got == code && stderr.contains(words), "seqctl {line} ended with {got}: {stderr}");
         Ok(())
@@ -68,7 +85,7 @@ async fn an_operator_needs_only_seqctl() -> Result<()> {
     let mut world = World::start(&Options::to_travel(), &announce).await?;
     let services = Services::start(&mut world, &announce).await?;
     let folder = tempfile::tempdir()?;
-    let seqctl = Seqctl { program: program("seqctl")?, config: world.access().seqctl_config.clone() };
+    let seqctl = Seqctl::of(&world)?;
 
     // Keys, and the drill without which nothing may be locked.
     let owner = seqctl.key("alpha-owner", "owner").await?;

@@ -12,6 +12,7 @@ mod stage;
 
 mod bad_input;
 mod cli;
+mod deep_reorg;
 mod handover;
 mod journey;
 mod kill;

@@ -66,6 +66,7 @@ fn network(first: &Network, anvils: &[Anvil; 2], l1: &L1, l2: &L2) -> Result<Net
         l1: L1Config {
             rpc: vec![on_l1.url().parse()?],
             ws: Some(on_l1.ws_url().parse()?),
+            quorum: None,
             chain_id: Some(l1.chain_id),
             locking_pool: Some(l1.locking_pool),
             locking_info: Some(l1.locking_info),
@@ -76,6 +77,7 @@ fn network(first: &Network, anvils: &[Anvil; 2], l1: &L1, l2: &L2) -> Result<Net
         l2: L2Config {
             rpc: vec![on_l2.url().parse()?],
             ws: Some(on_l2.ws_url().parse()?),
+            quorum: None,
             chain_id: Some(l2.chain_id),
             sequencer_set: Some(l2.sequencer_set),
             start_block: Some(l2.start_block),

@@ -1,6 +1,7 @@
 //! One file per noun; each command asks, prints, and says nothing else.
 
 pub mod chain;
+mod confirm;
 pub mod keys;
 pub mod node;
 pub mod operation;

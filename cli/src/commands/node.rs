@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use api::indexer::v1::{
-    DeleteNodeRequest, GetNodeRequest, ListNodesRequest, Node, NodeEndpoints, RegisterNodeRequest,
-    get_node_request,
+    DeleteNodeRequest, GetNodeRequest, ListNodesRequest, Node, NodeEndpoints, ProcessProbe,
+    RegisterNodeRequest, get_node_request,
 };
 use clap::{Args, Subcommand};
 
@@ -83,6 +83,11 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             let request = GetNodeRequest { selector: Some(get_node_request::Selector::Id(id)) };
             let answer = session.nodes().get_node(request).await?.into_inner();
             let checks = answer.node.as_ref().map(|node| node.checks.clone()).unwrap_or_default();
+            if let Some(node) = &answer.node {
+                for process in &node.processes {
+                    out.note(&told(process));
+                }
+            }
             out.print("sequencer.indexer.v1.GetNodeResponse", &answer, || check_rows(&checks))
         }
         Command::Delete { id } => {
@@ -94,7 +99,7 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
 }
 
 fn rows<'a>(nodes: impl Iterator<Item = &'a Node>) -> Rows {
-    let mut rows = Rows::new(["NAME", "SIGNER", "READY TO LOCK", "PROBED", "PROBLEMS", "ID"]);
+    let mut rows = Rows::new(["NAME", "SIGNER", "READY TO LOCK", "VALIDATOR", "PROBED", "PROBLEMS", "ID"]);
     for node in nodes {
         let problems: Vec<String> = node
             .processes
@@ -106,10 +111,39 @@ fn rows<'a>(nodes: impl Iterator<Item = &'a Node>) -> Rows {
             &node.name,
             &node.signer,
             if node.ready_to_lock { "yes" } else { "no" },
+            &validator(node),
             &utc(node.probe_time.as_ref()),
             &problems.join("; "),
             &node.id,
         ]);
     }
     rows
+}
+
+/// What consensus has of the signer; that nobody could be asked is not that there is nothing.
+fn validator(node: &Node) -> String {
+    let Node { validator_nonce: nonce, validator_power: power, .. } = node;
+    match node.validator_known {
+        true => format!("nonce {nonce}, power {power}"),
+        false if node.validator_problem.is_empty() && node.probe_time.is_some() => "none".to_owned(),
+        false => "unknown".to_owned(),
+    }
+}
+
+/// One process in a line; what it does not tell is left out.
+fn told(process: &ProcessProbe) -> String {
+    let ProcessProbe { process: name, reachable, catching_up, height, lag, peers, version, problem } =
+        process;
+    if !reachable {
+        return format!("{name}: {problem}");
+    }
+    let mut parts = vec![match catching_up {
+        Some(true) => "catching up".to_owned(),
+        Some(false) | None => "up".to_owned(),
+    }];
+    parts.extend(height.map(|height| format!("height {height}")));
+    parts.extend(lag.map(|lag| format!("{lag} behind")));
+    parts.extend(peers.map(|peers| format!("{peers} peers")));
+    parts.extend([version, problem].into_iter().filter(|text| !text.is_empty()).cloned());
+    format!("{name}: {}", parts.join(", "))
 }

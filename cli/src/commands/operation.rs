@@ -1,10 +1,9 @@
 //! Asking for an operation, its preflight, and what became of it.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use api::lifecycle::v1::{
     CancelOperationRequest, CreateOperationRequest, GetOperationRequest, ListOperationsRequest, Operation,
     OperationMode, OperationParameters, OperationState, PreflightOperationRequest, WatchOperationRequest,
@@ -12,6 +11,7 @@ use api::lifecycle::v1::{
 use api::types::v1::{Check, OperationKind, Verdict};
 use clap::{Args, Subcommand};
 
+use super::confirm::typed;
 use super::request_id;
 use super::sequencer::find;
 use super::verb::{Asked, Manner, Verb, asked};
@@ -171,16 +171,7 @@ fn confirmed(manner: &Manner, sequencer: &str, irreversible: bool) -> Result<()>
         (false, _) if manner.yes => return Ok(()),
         _ => {}
     }
-    let wanted = if irreversible { sequencer } else { "yes" };
-    if !std::io::stdin().is_terminal() {
-        let flag = if irreversible { format!("--confirm {sequencer}") } else { "--yes".to_owned() };
-        return Err(usage(format!("not confirmed: give {flag}")));
-    }
-    print!("Type {wanted} to go on: ");
-    std::io::stdout().flush()?;
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
-    if line.trim() == wanted { Ok(()) } else { bail!("not confirmed, nothing was asked for") }
+    if irreversible { typed(sequencer, &format!("--confirm {sequencer}")) } else { typed("yes", "--yes") }
 }
 
 /// Follows an operation to its end, telling each state.

@@ -1,10 +1,10 @@
 //! `seqctl status`: networks, their index, and the fleet, trouble first.
 
 use anyhow::Result;
-use api::indexer::v1::{ListNetworksRequest, Network};
+use api::indexer::v1::ListNetworksRequest;
 use api::lifecycle::v1::{ListSequencersRequest, ListSequencersResponse, Phase};
-use api::types::v1::Layer;
 
+use super::chain::networks::rows;
 use crate::connect::Session;
 use crate::output::{Printer, Rows, metis, utc, word};
 
@@ -15,9 +15,7 @@ const PAGE_SIZE: i32 = 500;
 pub async fn run(session: &Session, out: &Printer) -> Result<()> {
     let networks = session.indexer().list_networks(ListNetworksRequest {}).await?.into_inner();
     if !out.json {
-        out.print("sequencer.indexer.v1.ListNetworksResponse", &networks, || {
-            network_rows(&networks.networks)
-        })?;
+        out.print("sequencer.indexer.v1.ListNetworksResponse", &networks, || rows(&networks.networks))?;
         out.note("");
     }
     let mut all = ListSequencersResponse::default();
@@ -46,28 +44,4 @@ pub async fn run(session: &Session, out: &Printer) -> Result<()> {
         }
         rows
     })
-}
-
-fn network_rows(networks: &[Network]) -> Rows {
-    let mut rows = Rows::new(["NETWORK", "CHAIN", "INDEXED", "HEAD", "FINALIZED", "STATE"]);
-    for network in networks {
-        for source in &network.sources {
-            let indexed = source.indexed.as_ref().map_or(0, |block| block.number);
-            let state = match (&*source.problem, source.backfilling) {
-                ("", true) => "backfilling",
-                ("", false) => "following",
-                (problem, _) => problem,
-            };
-            let layer = Layer::try_from(source.layer).unwrap_or_default().as_str_name();
-            rows.add([
-                &network.name,
-                &format!("{} {}", word(layer, "LAYER_"), source.chain_id),
-                &indexed.to_string(),
-                &source.latest.to_string(),
-                &source.finalized.to_string(),
-                state,
-            ]);
-        }
-    }
-    rows
 }

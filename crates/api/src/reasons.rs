@@ -114,7 +114,9 @@ registry! {
     TRANSACTION_MALFORMED = invalid "The signed transaction cannot be decoded; only EIP-1559 transactions are taken.";
     TRANSACTION_MISMATCH = invalid "The transaction is not the one that was prepared: sender, target, value and data must be the same.";
     ENDPOINT_MALFORMED = invalid "Give an http or https URL.";
+    NODE_URL_FORBIDDEN = invalid "The URL leads where this service may not go; indexer.nodes.allow names the private networks of nodes.";
     CURSOR_MALFORMED = invalid "Begin again without cursor, or with one that this service gave out.";
+    BLOCK_BELOW_START = invalid "Nothing is indexed below the chain's start block: give that, a later block, or 0.";
     LISTING_INVALID = invalid "The listing breaks a rule of the README or the upstream check.";
     // not found
     NETWORK_NOT_FOUND = missing "The network is not configured here; chain_networks lists those that are.";
@@ -122,6 +124,8 @@ registry! {
     OPERATION_NOT_FOUND = missing "No such operation.";
     KEY_NOT_FOUND = missing "No such key.";
     NODE_NOT_FOUND = missing "No such node.";
+    EPOCH_NOT_FOUND = missing "No epoch contains this L2 block: it is below the first, or nobody is chosen for it yet.";
+    REORG_NOT_FOUND = missing "No such reorganisation on this network; ListReorgs has those there are.";
     // register and keys
     NAME_TAKEN = refused "Another one has this name: choose a new one.";
     SIGNER_TAKEN = refused "This signer belongs to another sequencer of the register.";
@@ -174,6 +178,7 @@ registry! {
     OPERATION_MODE_WRONG = refused "The operation is not in the mode this call is for.";
     OPERATION_EXPIRED = refused "The prepared operation has expired: prepare it again.";
     ACCOUNT_EXTERNAL = refused "The account is not a key of ours: use prepared mode.";
+    NETWORK_HELD = refused "A reorganisation went below a final block: look at it with `seqctl chain reorgs`, then `seqctl chain acknowledge`; sending goes on by itself.";
     MPC_ONLY = refused "Only the MPC address may call this.";
     CALL_REVERTED = refused "The contract refuses the call; the metadata carries its words.";
     SIMULATION_UNAVAILABLE = unavailable "The simulation could not be run: no L1 endpoint answered.";
@@ -183,6 +188,8 @@ registry! {
     ETAG_MISMATCH = conflict "The resource changed since it was read: read it again.";
     // dependencies
     L1_UNAVAILABLE = unavailable "No L1 endpoint answers: try again.";
+    L2_UNAVAILABLE = unavailable "No L2 endpoint answers: try again.";
+    LAYER_NOT_FOLLOWED = refused "The network is configured without its L2.";
     INDEX_BEHIND = unavailable "The index has not reached that block yet: try again.";
     // public edge
     JSON_MALFORMED = unparsable "The body is not JSON.";

@@ -173,12 +173,15 @@ impl SendVerdict {
         match answer {
             Ok(_) => Self::Accepted,
             Err(RpcError::Node { source, .. }) => Self::of_refusal(source),
-            Err(RpcError::Status { status: 429, .. }) => Self::Tired,
-            Err(RpcError::WrongChain { .. } | RpcError::NoEndpoint { .. }) => Self::WrongChain,
+            Err(RpcError::Status { status: 429, .. } | RpcError::Budget { .. }) => Self::Tired,
+            Err(RpcError::WrongChain { .. } | RpcError::Fork { .. } | RpcError::NoEndpoint { .. }) => {
+                Self::WrongChain
+            }
             Err(
                 RpcError::Transport { .. }
                 | RpcError::Timeout { .. }
                 | RpcError::Status { .. }
+                | RpcError::TooLarge { .. }
                 | RpcError::Malformed { .. },
             ) => Self::Unknown,
         }

@@ -5,7 +5,8 @@
 //! preset = "sepolia"
 //! l1.rpc = ["https://first.example", "https://second.example"]
 //! l1.ws = "wss://first.example"
-//! l2.rpc = ["https://l2.example"]
+//! l2.rpc = ["https://l2.example", { url = "https://l2.provider.example/key", requests_per_second = 25 }]
+//! l2.quorum = 2
 //!
 //! [networks.devnet]
 //! variant = "main"
@@ -15,7 +16,10 @@
 //! l2 = { chain_id = 59903, rpc = ["http://127.0.0.1:9545"], sequencer_set = "0x…", start_block = 0 }
 //! ```
 //!
+//! An endpoint is a URL, or `{ url, ws, name, requests_per_second }` of which only the URL must be there.
 //! What is written out wins over the preset. L2 is optional, and so are its endpoints.
+
+mod entry;
 
 use std::time::Duration;
 
@@ -57,12 +61,13 @@ pub struct Network {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct L1 {
-    /// Endpoints for questions; the first goes with `ws`.
+    /// Endpoints for questions.
+    pub rpc: Vec<EndpointConfig>,
+    /// Where the first endpoint announces new heads, if its own entry does not say.
     #[serde(serialize_with = "shown")]
-    pub rpc: Vec<EndpointUrl>,
-    /// Endpoint for new heads.
-    #[serde(serialize_with = "shown_option")]
     pub ws: Option<EndpointUrl>,
+    /// Endpoints that must agree on the logs of final blocks: 1, unless said otherwise.
+    pub quorum: Option<usize>,
     /// EIP-155 chain id.
     pub chain_id: Option<u64>,
     /// LockingPool proxy.
@@ -86,11 +91,12 @@ pub struct L1 {
 #[serde(default)]
 pub struct L2 {
     /// Endpoints for questions; without any the chain is not followed.
+    pub rpc: Vec<EndpointConfig>,
+    /// Where the first endpoint announces new heads, if its own entry does not say.
     #[serde(serialize_with = "shown")]
-    pub rpc: Vec<EndpointUrl>,
-    /// Endpoint for new heads.
-    #[serde(serialize_with = "shown_option")]
     pub ws: Option<EndpointUrl>,
+    /// Endpoints that must agree on the logs of final blocks: 1, unless said otherwise.
+    pub quorum: Option<usize>,
     /// EIP-155 chain id.
     pub chain_id: Option<u64>,
     /// MetisSequencerSet proxy.
@@ -169,6 +175,8 @@ impl Network {
         if self.poll_ms < POLL_MS_MIN {
             return Err(Invalid::Number { network: name.to_owned(), key: "poll_ms", rule: "at least 10" });
         }
+        check_quorum(name, "l1.quorum", self.l1.quorum, self.l1.rpc.len())?;
+        check_quorum(name, "l2.quorum", self.l2.quorum, self.l2.rpc.len())?;
         let l1 = self.l1_spec(preset.as_ref().map(|preset| &preset.l1), missing)?;
         let l2 = self.l2.spec(preset.as_ref().and_then(|preset| preset.l2.as_ref()), missing)?;
         Ok(NetworkSpec { name: parsed, l1, l2 })
@@ -179,7 +187,8 @@ impl Network {
     /// # Errors
     /// If there are none, or no client can be made.
     pub fn l1_pool(&self, spec: &NetworkSpec) -> Result<Pool, PoolError> {
-        Pool::new(spec.l1.chain_id, endpoints(&self.l1.rpc, self.l1.ws.as_ref()), self.pool_options())
+        let options = self.pool_options(self.l1.quorum);
+        Pool::new(spec.l1.chain_id, endpoints(&self.l1.rpc, self.l1.ws.as_ref()), options)
     }
 
     /// The endpoints of L2 as a pool, without asking any; none where L2 is not followed.
@@ -189,11 +198,13 @@ impl Network {
     pub fn l2_pool(&self, spec: &NetworkSpec) -> Result<Option<Pool>, PoolError> {
         let Some(l2) = spec.l2.as_ref().filter(|_| !self.l2.rpc.is_empty()) else { return Ok(None) };
         let endpoints = endpoints(&self.l2.rpc, self.l2.ws.as_ref());
-        Pool::new(l2.chain_id, endpoints, self.pool_options()).map(Some)
+        Pool::new(l2.chain_id, endpoints, self.pool_options(self.l2.quorum)).map(Some)
     }
 
-    fn pool_options(&self) -> PoolOptions {
-        PoolOptions { poll_every: Duration::from_millis(self.poll_ms) }
+    fn pool_options(&self, quorum: Option<usize>) -> PoolOptions {
+        let defaults = PoolOptions::default();
+        let quorum = quorum.unwrap_or(defaults.quorum);
+        PoolOptions { poll_every: Duration::from_millis(self.poll_ms), quorum, ..defaults }
     }
 
     fn l1_spec(
@@ -201,7 +212,8 @@ impl Network {
         preset: Option<&L1Spec>,
         missing: impl Fn(&'static str) -> Invalid,
     ) -> Result<L1Spec, Invalid> {
-        let L1 { rpc: _, ws: _, chain_id, locking_pool, locking_info, metis, bridge, start_block } = &self.l1;
+        let L1 { rpc: _, ws: _, quorum: _, chain_id, locking_pool, locking_info, metis, bridge, start_block } =
+            &self.l1;
         let start_block = start_block.map(Height).or(preset.map(|l1| l1.start_block));
         let confirmations = self.confirmations.or(preset.map(|l1| l1.confirmations));
         Ok(L1Spec {
@@ -230,7 +242,7 @@ impl L2 {
         if preset.is_none() && *self == Self::default() {
             return Ok(None);
         }
-        let Self { rpc: _, ws: _, chain_id, sequencer_set, start_block } = self;
+        let Self { rpc: _, ws: _, quorum: _, chain_id, sequencer_set, start_block } = self;
         Ok(Some(L2Spec {
             chain_id: chain_id.or(preset.map(|l2| l2.chain_id)).ok_or_else(|| missing("l2.chain_id"))?,
             sequencer_set: sequencer_set
@@ -244,10 +256,24 @@ impl L2 {
     }
 }
 
-fn endpoints(rpc: &[EndpointUrl], ws: Option<&EndpointUrl>) -> Vec<EndpointConfig> {
-    let mut endpoints: Vec<EndpointConfig> = rpc.iter().cloned().map(EndpointConfig::from).collect();
+/// More endpoints than there are can never agree, and agreement of none is no agreement.
+fn check_quorum(
+    network: &str,
+    key: &'static str,
+    quorum: Option<usize>,
+    endpoints: usize,
+) -> Result<(), Invalid> {
+    if quorum.is_none_or(|quorum| (1..=endpoints).contains(&quorum)) {
+        return Ok(());
+    }
+    let rule = "between 1 and the number of endpoints";
+    Err(Invalid::Number { network: network.to_owned(), key, rule })
+}
+
+fn endpoints(rpc: &[EndpointConfig], ws: Option<&EndpointUrl>) -> Vec<EndpointConfig> {
+    let mut endpoints = rpc.to_vec();
     if let Some(first) = endpoints.first_mut() {
-        first.ws = ws.cloned();
+        first.ws = first.ws.take().or_else(|| ws.cloned());
     }
     endpoints
 }
@@ -259,11 +285,7 @@ fn checked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Address>
 }
 
 /// Written as it is shown, since a URL may hold a key: the configuration is only ever written for people.
-fn shown<S: Serializer>(urls: &[EndpointUrl], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(urls.iter().map(ToString::to_string))
-}
-
-fn shown_option<S: Serializer>(url: &Option<EndpointUrl>, serializer: S) -> Result<S::Ok, S::Error> {
+fn shown<S: Serializer>(url: &Option<EndpointUrl>, serializer: S) -> Result<S::Ok, S::Error> {
     url.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
@@ -308,6 +330,7 @@ mod tests {
         network.l1 = L1 {
             rpc,
             ws: None,
+            quorum: None,
             chain_id: Some(31_337),
             locking_pool: address,
             locking_info: address,
@@ -325,5 +348,36 @@ mod tests {
     fn a_key_in_a_url_is_not_written_out() {
         let written = serde_json::to_string(&with_rpc(Network::default())).expect("JSON");
         assert!(written.contains("http://127.0.0.1:8545") && !written.contains("key"), "{written}");
+    }
+
+    #[test]
+    fn a_quorum_is_between_one_and_the_number_of_endpoints() {
+        let preset = || with_rpc(Network { preset: Some("sepolia".to_owned()), ..Network::default() });
+        for (quorum, good) in [(None, true), (Some(0), false), (Some(1), true), (Some(2), false)] {
+            let mut network = preset();
+            network.l1.quorum = quorum;
+            let rule = "between 1 and the number of endpoints";
+            let invalid = Invalid::Number { network: "testnet".to_owned(), key: "l1.quorum", rule };
+            assert_eq!(network.spec("testnet").err(), (!good).then_some(invalid), "{quorum:?}");
+        }
+        let mut network = preset();
+        network.l2.rpc = vec![network.l1.rpc[0].clone(); 2];
+        network.l2.quorum = Some(2);
+        let spec = network.spec("testnet").expect("two can agree");
+        let l1 = network.l1_pool(&spec).expect("a pool");
+        let l2 = network.l2_pool(&spec).expect("a pool").expect("L2 is followed");
+        assert_eq!((l1.quorum(), l2.quorum(), l2.len()), (1, 2, 2));
+    }
+
+    #[test]
+    fn the_websocket_of_a_chain_goes_to_the_first_endpoint_unless_it_has_its_own() {
+        let ws: EndpointUrl = "ws://chain".parse().expect("a URL");
+        let plain: EndpointConfig = "http://node".parse().expect("a URL");
+        let own = EndpointConfig { ws: "ws://own".parse().ok(), ..plain.clone() };
+        let found = |rpc: &[EndpointConfig]| {
+            endpoints(rpc, Some(&ws)).into_iter().map(|one| one.ws).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[plain.clone(), own.clone()]), [Some(ws.clone()), own.ws.clone()]);
+        assert_eq!(found(&[own.clone(), plain]), [own.ws, None]);
     }
 }

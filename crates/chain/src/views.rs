@@ -217,6 +217,18 @@ pub fn batch_state(pool: Address, at: BlockId) -> impl Ask<Answer = BatchState> 
     })
 }
 
+/// Highest sequencer id ever issued.
+#[must_use]
+pub fn total_sequencers(pool: Address, at: BlockId) -> impl Ask<Answer = SequencerId> {
+    view(pool, &LockingPool::totalSequencersCall {}, at).convert(small)
+}
+
+/// MPC address of MetisSequencerSet.
+#[must_use]
+pub fn sequencer_set_mpc(sequencer_set: Address, at: BlockId) -> impl Ask<Answer = Address> {
+    view(sequencer_set, &SequencerSet::mpcAddressCall {}, at)
+}
+
 /// What LockingPool is set to.
 #[must_use]
 pub fn pool_parameters(pool: Address, at: BlockId) -> impl Ask<Answer = PoolParameters> {

@@ -3,5 +3,7 @@
 
 mod contracts;
 mod nodes;
+mod pools;
+mod provider;
 mod selectors;
 mod world;

@@ -18,7 +18,7 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 fn config(url: &str) -> EndpointConfig {
-    EndpointConfig { name: None, http: url.parse().expect("a URL"), ws: None }
+    url.parse().expect("a URL")
 }
 
 async fn pool(urls: &[&str]) -> Result<Pool, PoolError> {
@@ -65,7 +65,7 @@ async fn heads_come_over_a_websocket_and_by_polling() {
     let anvil = anvil(CHAIN).await;
     let with_ws = |ws: &str| {
         let endpoint = EndpointConfig { ws: Some(ws.parse().expect("a URL")), ..config(&anvil.url()) };
-        let options = PoolOptions { poll_every: Duration::from_millis(20) };
+        let options = PoolOptions { poll_every: Duration::from_millis(20), ..Default::default() };
         Pool::new(CHAIN, vec![endpoint], options).expect("a pool")
     };
     for ws in [anvil.ws_url().as_str(), "ws://127.0.0.1:9"] {

@@ -160,6 +160,16 @@ impl Variant {
             .map_or(Self::Unknown, |(_, _, variant)| *variant)
     }
 
+    /// Its name in rows, answers and configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Mainnet => "mainnet",
+            Self::V1 => "v1",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// This variant, or for an unknown implementation what the operator declares of a private network.
     pub fn or(self, declared: Self) -> Self {
         if self == Self::Unknown { declared } else { self }

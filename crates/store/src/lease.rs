@@ -20,6 +20,9 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// Renewed this many times within the time to live, so that two lost renewals do no harm.
 const RENEWALS_IN_TTL: u32 = 3;
 
+/// Milliseconds that a fenced transaction may wait for its own process: the next holder cannot take over before it ends.
+const FENCED_IDLE_MAX_MS: &str = "5000";
+
 /// The right to act, until someone else takes over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
@@ -128,10 +131,14 @@ pub async fn fence<C: ConnectionTrait>(
     name: &str,
     epoch: i64,
 ) -> Result<(), FenceError> {
-    // FOR SHARE, not FOR KEY SHARE: only it conflicts with the takeover's update.
-    let sql = format!("SELECT 1 FROM {schema}.lease WHERE name = $1 AND epoch = $2 FOR SHARE");
+    // FOR SHARE, not FOR KEY SHARE: only it conflicts with the takeover's update. From then on the server ends the
+    // transaction of a holder that was stopped in the middle of it.
+    let sql = format!(
+        "SELECT set_config('idle_in_transaction_session_timeout', $3, true)
+           FROM {schema}.lease WHERE name = $1 AND epoch = $2 FOR SHARE"
+    );
     let row = tx
-        .query_one_raw(statement(sql, [name.into(), epoch.into()]))
+        .query_one_raw(statement(sql, [name.into(), epoch.into(), FENCED_IDLE_MAX_MS.into()]))
         .await
         .map_err(|source| FenceError::Unchecked(Error::at("locking the row of a lease")(source)))?;
     match row {

@@ -1,11 +1,13 @@
-//! Postgres as the services use it: pool, transactions, column types, leases, group commit,
+//! Postgres as the services use it: pool, transactions, column types, leases, group commit, COPY,
 //! idempotency and wake-ups.
 //!
 //! Knows the shape of the tables that every schema has (`lease`, `request`; made by the
 //! `migrations` crate) and no other table. Queries belong to the services' `db/` folders.
 #![deny(missing_docs)]
 
+pub mod bulk;
 pub mod column;
+pub mod copy;
 mod error;
 pub mod group_commit;
 pub mod idempotency;

@@ -52,6 +52,12 @@ pub struct Options {
     pub timestamp: Option<u64>,
     /// Funded accounts; each slows the start.
     pub accounts: Option<u32>,
+    /// Blocks come only when asked for.
+    pub no_mining: bool,
+    /// Past states to keep, in memory; without it all are kept, most on disk. A chain that is reorganised needs all.
+    pub prune_history: Option<u64>,
+    /// Gas that fits in a block.
+    pub gas_limit: Option<u64>,
     /// Its own process group: Ctrl-C on a terminal then reaches only us, and we stop it in order. Not for
     /// tests, whose chains must go when their group is killed.
     pub own_group: bool,
@@ -190,6 +196,9 @@ fn arguments(options: &Options, port: u16) -> Vec<String> {
         number,
         timestamp,
         accounts,
+        no_mining,
+        prune_history,
+        gas_limit,
         own_group: _,
     } = options;
     let (load, keep) = match state {
@@ -197,7 +206,7 @@ fn arguments(options: &Options, port: u16) -> Vec<String> {
         Some(State::Keep(path)) => (None, Some(path)),
         None => (None, None),
     };
-    let flags: [(&str, Option<String>); 11] = [
+    let flags: [(&str, Option<String>); 13] = [
         ("--host", Some("127.0.0.1".to_owned())),
         ("--port", Some(port.to_string())),
         ("--chain-id", chain_id.map(|id| id.to_string())),
@@ -209,8 +218,11 @@ fn arguments(options: &Options, port: u16) -> Vec<String> {
         ("--number", number.map(|number| number.to_string())),
         ("--timestamp", timestamp.map(|time| time.to_string())),
         ("--accounts", accounts.map(|accounts| accounts.to_string())),
+        ("--prune-history", prune_history.map(|states| states.to_string())),
+        ("--gas-limit", gas_limit.map(|gas| gas.to_string())),
     ];
-    flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten().collect()
+    let flags = flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten();
+    flags.chain(no_mining.then(|| "--no-mining".to_owned())).collect()
 }
 
 /// `ANVIL`, then the one that `npm ci` put beside the `dev` crate, then `PATH`.

@@ -4,7 +4,7 @@
 //! artifacts. Whoever acts is impersonated, so tests need no keys, and each act is mined at once,
 //! whatever the chain's own rhythm. An act that reverts is an error with the chain's reason.
 
-mod artifact;
+pub(crate) mod artifact;
 mod deploy;
 mod l1;
 mod l2;

@@ -1,5 +1,5 @@
 //! What tests (and `dev`) need of the world: a real Postgres with a database for each test, a
-//! real chain, certificates, and waiting with a deadline.
+//! real chain and a proxy that spoils its answers, certificates, and waiting with a deadline.
 //!
 //! A dev-dependency everywhere but in `dev`, which shows the same things to people.
 #![deny(missing_docs)]
@@ -8,11 +8,13 @@ mod account;
 pub mod anvil;
 mod binaries;
 pub mod contracts;
+pub mod crowd;
 pub mod database;
 mod error;
 pub mod pki;
 pub mod postgres;
 mod process;
+pub mod proxy;
 mod shared;
 pub mod simulator;
 pub mod wait;
@@ -22,5 +24,6 @@ pub use database::{TestDb, database};
 pub use error::Error;
 pub use pki::Pki;
 pub use postgres::Cluster;
+pub use proxy::Proxy;
 pub use shared::{shared_url, stop_shared};
 pub use wait::{wait_for, wait_until};

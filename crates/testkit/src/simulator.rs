@@ -26,7 +26,7 @@ use tokio::{sync::watch as signal, task::JoinSet};
 
 pub use consensus::Validator;
 pub use mpc::Batch;
-pub use node::{Endpoints, NodeMode};
+pub use node::{Endpoints, NodeMode, Signing};
 
 use crate::{
     Error,
@@ -253,6 +253,16 @@ impl Simulator {
         Ok(())
     }
 
+    /// Makes the bridge of a node ask the MPC for signatures, with or without success.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn set_signing(&self, signer: Address, signing: Signing) -> Result<(), Error> {
+        let mut nodes = locked(&self.0.nodes);
+        nodes.get_mut(&signer).ok_or(Error::UnknownNode(signer))?.set_signing(signing);
+        Ok(())
+    }
+
     /// Lets time pass on both chains.
     ///
     /// # Errors
@@ -288,6 +298,10 @@ impl Simulator {
 
     fn mode_of(&self, signer: Address) -> Option<NodeMode> {
         locked(&self.0.nodes).get(&signer).map(Node::mode)
+    }
+
+    fn signing_of(&self, signer: Address) -> Option<Signing> {
+        locked(&self.0.nodes).get(&signer).map(Node::signing)
     }
 
     /// Waits for the next tick; false when it is time to end.

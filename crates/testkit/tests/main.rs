@@ -2,8 +2,10 @@
 
 mod anvil;
 mod contracts;
+mod crowd;
 mod database;
 mod pki;
 mod postgres;
+mod proxy;
 mod simulator;
 mod wait;

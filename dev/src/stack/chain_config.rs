@@ -28,6 +28,7 @@ pub(super) fn network(simulator: &Simulator, options: &Options) -> Result<Networ
         l1: L1 {
             rpc: l1_rpc,
             ws: l1_ws,
+            quorum: None,
             chain_id: Some(l1.chain_id),
             locking_pool: Some(l1.locking_pool),
             locking_info: Some(l1.locking_info),
@@ -38,6 +39,7 @@ pub(super) fn network(simulator: &Simulator, options: &Options) -> Result<Networ
         l2: L2 {
             rpc: l2_rpc,
             ws: l2_ws,
+            quorum: None,
             chain_id: Some(l2.chain_id),
             sequencer_set: Some(l2.sequencer_set),
             start_block: Some(l2.start_block),

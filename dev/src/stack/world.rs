@@ -28,6 +28,7 @@ const PROBE_SECS: u64 = 1;
 const LOOK_MS: u64 = 200;
 const FACTS_MS: u64 = 500;
 const RECONCILE_SECS: u64 = 5;
+const LOOPBACK: &str = "127.0.0.0/8";
 
 /// Postgres, chains with contracts, the network, certificates and the configuration of the services.
 #[derive(Debug)]
@@ -194,6 +195,8 @@ fn configuration(
     config.keys.kek = Some(Secret::file(home.secret("kek")?));
     config.indexer.probe_secs = PROBE_SECS;
     config.indexer.reconcile_secs = RECONCILE_SECS;
+    // Nodes of the simulator listen on loopback.
+    config.indexer.nodes.allow = vec![LOOPBACK.parse().context("parsing the network of loopback")?];
     config.rewards.reconcile_secs = RECONCILE_SECS;
     config.lifecycle.look_every_ms = LOOK_MS;
     config.lifecycle.facts_every_ms = FACTS_MS;

@@ -17,5 +17,6 @@ pub fn migrations() -> Vec<Migration> {
         frame("m20261122_000001_lifecycle_frame", SCHEMA),
         sql("m20261122_000002_lifecycle_register", m002_register::SQL),
         sql("m20261122_000003_lifecycle_operations", m003_operations::SQL),
+        sql("m20261122_000004_lifecycle_hold", include_str!("m004_hold.sql")),
     ]
 }

@@ -166,10 +166,23 @@ service! { IndexerService in indexer {
     list_events: ListEventsRequest => ListEventsResponse = Default::default();
     list_epochs: ListEpochsRequest => ListEpochsResponse = indexer::ListEpochsResponse { as_of: Some(as_of()), ..Default::default() };
     get_reconciliation: GetReconciliationRequest => GetReconciliationResponse = Default::default();
+    get_producer: GetProducerRequest => GetProducerResponse = Default::default();
+    list_missed_turns: ListMissedTurnsRequest => ListMissedTurnsResponse = Default::default();
+    reconcile: ReconcileRequest => ReconcileResponse = Default::default();
+    resync: ResyncRequest => ResyncResponse = Default::default();
+    get_digest: GetDigestRequest => GetDigestResponse = Default::default();
+    list_reorgs: ListReorgsRequest => ListReorgsResponse = Default::default();
+    acknowledge_reorg: AcknowledgeReorgRequest => AcknowledgeReorgResponse = Default::default();
 }
     type StreamEventsStream = BoxStream<'static, Result<indexer::StreamEventsResponse, Status>>;
 
     async fn stream_events(&self, _: Request<indexer::StreamEventsRequest>) -> Result<Response<Self::StreamEventsStream>, Status> {
+        Ok(Response::new(stream::empty().boxed()))
+    }
+
+    type ExportStateStream = BoxStream<'static, Result<indexer::ExportStateResponse, Status>>;
+
+    async fn export_state(&self, _: Request<indexer::ExportStateRequest>) -> Result<Response<Self::ExportStateStream>, Status> {
         Ok(Response::new(stream::empty().boxed()))
     }
 }

@@ -37,6 +37,10 @@ use tokio::net::TcpListener;
 pub use config::Config;
 use db::Layer;
 use metrics::Metrics;
+use nodes::client::Client;
+use nodes::gauges::Panel;
+use nodes::policy::Policy;
+use operations::look::Looks;
 use operations::{Context, Served};
 use reconcile::chain::{Fatal, Follower};
 use reconcile::commit::CHANNEL;
@@ -48,6 +52,9 @@ use wake::Wake;
 
 /// Name of this service in certificates, metrics and health.
 pub const NAME: &str = "indexer";
+
+/// Notices may be lost, as between replicas; this is the longest that a message of a stream is late then.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Between attempts to listen for the commits of other replicas.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
@@ -82,6 +89,9 @@ pub enum BuildError {
     /// This process cannot make HTTP clients.
     #[error("making the client for nodes")]
     Client(#[from] reqwest::Error),
+    /// Balances of these addresses could not be read.
+    #[error("reading the addresses to watch")]
+    Watched(#[from] nodes::watch::Invalid),
 }
 
 /// Why the service stopped before it was told to.
@@ -106,7 +116,6 @@ pub struct Service {
     config: Config,
     ports: Ports,
     context: Context,
-    client: reqwest::Client,
     metrics: Metrics,
     holder: String,
 }
@@ -123,10 +132,15 @@ pub async fn build(
     let served = networks.iter().map(|(name, network)| Ok((name.clone(), serve(name, network)?)));
     let served = served.collect::<Result<BTreeMap<_, _>, BuildError>>()?;
     let wake = Wake::new(served.keys().cloned());
-    let context = Context { db: ports.database.clone(), networks: Arc::new(served), wake };
+    let follows = |network: &str, layer| {
+        let found = served.get(network);
+        found.is_some_and(|served| layer == Layer::L1 || served.l2.is_some())
+    };
+    nodes::watch::check(&config.nodes.watched, follows)?;
+    let client = Client::new(Policy::new(config.nodes.allow.clone()))?;
+    let context = Context { db: ports.database.clone(), networks: Arc::new(served), wake, client };
     let holder = format!("indexer {} pid {}", uuid::Uuid::now_v7().simple(), std::process::id());
-    let client = nodes::probe::client()?;
-    Ok(Service { config, ports, context, client, metrics: Metrics::default(), holder })
+    Ok(Service { config, ports, context, metrics: Metrics::default(), holder })
 }
 
 fn serve(name: &str, network: &Network) -> Result<Served, BuildError> {
@@ -141,7 +155,7 @@ fn serve(name: &str, network: &Network) -> Result<Served, BuildError> {
     };
     let l1 = source(Layer::L1, network.l1_pool(&spec).map_err(failed)?);
     let l2 = network.l2_pool(&spec).map_err(failed)?.map(|pool| source(Layer::L2, pool));
-    Ok(Served { l1, l2, themis_network: network.themis_network.clone() })
+    Ok(Served { l1, l2, themis_network: network.themis_network.clone(), looks: Looks::default() })
 }
 
 impl Service {
@@ -150,7 +164,7 @@ impl Service {
     /// # Errors
     /// [`RunError`] where only the operator can help; the shutdown has then been asked for.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
-        let Self { config, ports, context, client, metrics, holder } = self;
+        let Self { config, ports, context, metrics, holder } = self;
         let Ports { listener, tls, database, health } = ports;
         let sources: Vec<Source> = context
             .networks
@@ -162,10 +176,11 @@ impl Service {
         let ready = Ready::new(database.clone(), &health, &sources);
         shutdown.spawn("indexer ready", ready.run(shutdown.clone()));
         shutdown.spawn("indexer notices", notices(database.clone(), context.wake.clone(), shutdown.clone()));
+        shutdown.spawn("indexer looks", looks(context.wake.clone(), shutdown.clone()));
         for served in context.networks.values() {
             let reconciler = Reconciler {
                 db: database.clone(),
-                source: served.l1.clone(),
+                served: served.clone(),
                 holder: holder.clone(),
                 metrics: metrics.clone(),
                 every: Duration::from_secs(config.reconcile_secs.max(1)),
@@ -176,12 +191,18 @@ impl Service {
             context: context.clone(),
             holder: holder.clone(),
             metrics: metrics.clone(),
-            client,
+            panel: Panel::new(),
+            config: config.nodes.clone(),
             every: Duration::from_secs(config.probe_secs.max(1)),
         };
         shutdown.spawn("indexer nodes", prober.run(shutdown.clone()));
 
-        let rpc = rpc::Rpc { context: context.clone(), metrics: metrics.clone(), shutdown: shutdown.clone() };
+        let rpc = rpc::Rpc {
+            context: context.clone(),
+            metrics: metrics.clone(),
+            exports: operations::export::Exports::default(),
+            shutdown: shutdown.clone(),
+        };
         let server = GrpcServer::builder(NAME, listener, tls, api::methods::grpc(), health)
             .add(IndexerServiceServer::new(rpc.clone()), api::DESCRIPTORS)
             .add(NodesServiceServer::new(rpc), api::DESCRIPTORS)
@@ -225,6 +246,16 @@ async fn chains(
         }
     }
     first
+}
+
+/// Wakes everyone who waits now and then, since notices may be lost.
+async fn looks(wake: Wake, shutdown: Shutdown) {
+    while !shutdown.is_stopped() {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => wake.announce_all(),
+            () = shutdown.stopped() => {}
+        }
+    }
 }
 
 /// Passes on what other replicas commit. While listening fails, consumers look by themselves.

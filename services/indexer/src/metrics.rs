@@ -8,8 +8,6 @@ use crate::db::Layer;
 /// The instruments; clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    indexed: Gauge<u64>,
-    lag: Gauge<u64>,
     events: Counter<u64>,
     untyped: Counter<u64>,
     reorgs: Counter<u64>,
@@ -18,6 +16,7 @@ pub struct Metrics {
     gaps: Counter<u64>,
     rpc_errors: Counter<u64>,
     drift: Gauge<u64>,
+    drift_checked: Gauge<u64>,
     nodes_ready: Gauge<u64>,
     streams: opentelemetry::metrics::UpDownCounter<i64>,
 }
@@ -37,8 +36,6 @@ impl Metrics {
         let gauge = |name, what| meter.u64_gauge(name).with_description(what).build();
         let counter = |name, what| meter.u64_counter(name).with_description(what).build();
         Self {
-            indexed: gauge("indexer_indexed_block", "Last block applied"),
-            lag: gauge("indexer_lag_blocks", "Blocks between the head and the last block applied"),
             events: counter("indexer_events", "Events applied"),
             untyped: counter("indexer_untyped_logs", "Logs kept raw because they have no type"),
             reorgs: counter("indexer_reorgs", "Reorganisations taken back"),
@@ -54,18 +51,16 @@ impl Metrics {
             gaps: counter("indexer_gaps", "Answers in which the contracts' own counters showed missing logs"),
             rpc_errors: counter("indexer_rpc_errors", "Questions that no endpoint answered"),
             drift: gauge("indexer_drift_fields", "Fields in which index and contracts differ; must be 0"),
+            drift_checked: gauge(
+                "indexer_drift_checked_seconds",
+                "When index and contracts were last compared, in seconds since 1970",
+            ),
             nodes_ready: gauge("indexer_nodes_ready", "Nodes whose sequencer may lock"),
             streams: meter
                 .i64_up_down_counter("indexer_streams")
                 .with_description("Open event streams")
                 .build(),
         }
-    }
-
-    /// Where a chain stands.
-    pub fn at(&self, network: &str, layer: Layer, indexed: u64, latest: u64) {
-        self.indexed.record(indexed, &labels(network, layer));
-        self.lag.record(latest.saturating_sub(indexed), &labels(network, layer));
     }
 
     /// Logs were applied, some of them without type.
@@ -91,9 +86,11 @@ impl Metrics {
         self.rpc_errors.add(1, &labels(network, layer));
     }
 
-    /// Index and contracts were compared.
-    pub fn drift(&self, network: &str, fields: u64) {
-        self.drift.record(fields, &[KeyValue::new("network", network.to_owned())]);
+    /// What the last comparison of index and contracts found, and when in seconds since 1970.
+    pub fn drift(&self, network: &str, fields: u64, checked: u64) {
+        let labels = [KeyValue::new("network", network.to_owned())];
+        self.drift.record(fields, &labels);
+        self.drift_checked.record(checked, &labels);
     }
 
     /// Nodes of a network were probed.

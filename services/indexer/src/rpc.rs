@@ -11,7 +11,10 @@ use runtime::shutdown::Shutdown;
 use tonic::{Request, Response, Status};
 
 use crate::metrics::Metrics;
-use crate::operations::{Context, epochs, events, networks, nodes, records, stream};
+use crate::operations::export::Exports;
+use crate::operations::{
+    Context, digest, epochs, events, export, networks, nodes, reconcile, records, reorgs, resync, stream,
+};
 
 /// Both services over one context.
 #[derive(Debug, Clone)]
@@ -20,6 +23,8 @@ pub struct Rpc {
     pub context: Context,
     /// Counters.
     pub metrics: Metrics,
+    /// Exports that may run.
+    pub exports: Exports,
     /// Ends the streams.
     pub shutdown: Shutdown,
 }
@@ -99,6 +104,58 @@ impl IndexerService for Rpc {
         request: Request<wire::GetReconciliationRequest>,
     ) -> Answer<wire::GetReconciliationResponse> {
         Ok(Response::new(networks::get_reconciliation(&self.context, request.get_ref()).await?))
+    }
+
+    async fn get_producer(
+        &self,
+        request: Request<wire::GetProducerRequest>,
+    ) -> Answer<wire::GetProducerResponse> {
+        Ok(Response::new(epochs::producer(&self.context, request.get_ref()).await?))
+    }
+
+    async fn list_missed_turns(
+        &self,
+        request: Request<wire::ListMissedTurnsRequest>,
+    ) -> Answer<wire::ListMissedTurnsResponse> {
+        Ok(Response::new(epochs::missed(&self.context, request.get_ref()).await?))
+    }
+
+    type ExportStateStream = Pin<Box<dyn Stream<Item = Result<wire::ExportStateResponse, Status>> + Send>>;
+
+    async fn export_state(
+        &self,
+        request: Request<wire::ExportStateRequest>,
+    ) -> Answer<Self::ExportStateStream> {
+        let pieces = export::open(&self.context, &self.exports, request.get_ref()).await?;
+        Ok(Response::new(Box::pin(pieces.map_err(Status::from))))
+    }
+
+    async fn reconcile(&self, request: Request<wire::ReconcileRequest>) -> Answer<wire::ReconcileResponse> {
+        Ok(Response::new(reconcile::now(&self.context, request.get_ref()).await?))
+    }
+
+    async fn resync(&self, request: Request<wire::ResyncRequest>) -> Answer<wire::ResyncResponse> {
+        let caller = identity(&request);
+        Ok(Response::new(resync::ask(&self.context, caller.as_str(), request.get_ref()).await?))
+    }
+
+    async fn get_digest(&self, request: Request<wire::GetDigestRequest>) -> Answer<wire::GetDigestResponse> {
+        Ok(Response::new(digest::get(&self.context, request.get_ref()).await?))
+    }
+
+    async fn list_reorgs(
+        &self,
+        request: Request<wire::ListReorgsRequest>,
+    ) -> Answer<wire::ListReorgsResponse> {
+        Ok(Response::new(reorgs::list(&self.context, request.get_ref()).await?))
+    }
+
+    async fn acknowledge_reorg(
+        &self,
+        request: Request<wire::AcknowledgeReorgRequest>,
+    ) -> Answer<wire::AcknowledgeReorgResponse> {
+        let caller = identity(&request);
+        Ok(Response::new(reorgs::acknowledge(&self.context, caller.as_str(), request.get_ref()).await?))
     }
 }
 

@@ -140,7 +140,7 @@ async fn a_chain_that_is_away_is_reported_and_waited_for() {
     })
     .await;
     assert!(!indexer.health.is_ready());
-    let request = wire::GetChainParametersRequest { network: NETWORK.to_owned() };
+    let request = wire::GetChainParametersRequest { network: NETWORK.to_owned(), at_block: 0 };
     let behind = indexer.indexer.clone().get_chain_parameters(request).await.expect_err("nothing is known");
     assert_eq!(reason(&behind).0, "INDEX_BEHIND");
     indexer.stop().await.expect("it stops");

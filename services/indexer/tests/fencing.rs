@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indexer::db::{Layer, checkpoint};
 use indexer::reconcile::commit::{self, CommitError, Note};
+use indexer::reconcile::encode::encode;
+use indexer::reconcile::plan::Plan;
 use indexer::source::Source;
 use store::lease::{self, Claim, FenceError, Lease};
 use testkit::wait_until;
@@ -37,7 +39,7 @@ async fn a_leader_that_was_overtaken_writes_nothing() {
     let before = checkpoint::of(&db, NETWORK, Layer::L1).await.expect("read");
     let refused = commit::note(&db, &source, old, Note::Problem("I am back")).await;
     assert!(matches!(refused, Err(CommitError::Fence(FenceError::Fenced { .. }))), "{refused:?}");
-    let plan = indexer::reconcile::plan::Plan {
+    let plan = Plan {
         tip: Some(checkpoint::Tip {
             number: 7,
             hash: Default::default(),
@@ -46,7 +48,8 @@ async fn a_leader_that_was_overtaken_writes_nothing() {
         ..Default::default()
     };
     let seen = checkpoint::Seen::default();
-    let refused = commit::extend(&db, &source, old, &plan, seen).await;
+    let encoded = encode(NETWORK, Layer::L1, &plan, -1);
+    let refused = commit::extend(&db, &source, old, encoded, seen).await;
     assert!(matches!(refused, Err(CommitError::Fence(FenceError::Fenced { .. }))), "{refused:?}");
     assert_eq!(checkpoint::of(&db, NETWORK, Layer::L1).await.expect("read"), before);
     let never = Lease { epoch: 99 };

@@ -45,7 +45,7 @@ async fn a_life_is_backfilled_to_the_wei() {
     let second = indexer.indexer.clone().list_sequencer_records(request).await.expect("listed").into_inner();
     assert_eq!([first.records, second.records].concat(), on_chain.records);
 
-    let request = wire::GetChainParametersRequest { network: NETWORK.to_owned() };
+    let request = wire::GetChainParametersRequest { network: NETWORK.to_owned(), at_block: 0 };
     let found = indexer.indexer.clone().get_chain_parameters(request).await.expect("parameters").into_inner();
     let parameters = found.parameters.expect("an answer has parameters");
     assert_eq!((parameters.active_count, parameters.exiting_count, parameters.paused), (1, 0, true));

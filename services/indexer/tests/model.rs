@@ -128,7 +128,7 @@ impl Building<'_> {
         let transaction = self.transactions.last().expect("logs belong to transactions");
         self.logs.push(Log {
             address,
-            topics: data.topics().to_vec(),
+            topics: data.topics().try_into().expect("at most four"),
             data: data.data.clone(),
             block_number: self.number,
             block_hash: self.hash,

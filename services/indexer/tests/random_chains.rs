@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use api::indexer::v1::CreditMethod;
 use chain::calldata::RewardBatch;
 use domain::amount::Metis;
-use domain::ids::SequencerId;
 use domain::network::{NetworkSpec, Variant};
 use indexer::db::{Layer, batch, parameters, record, whitelist};
 use indexer::fold::credit::Shares;
+use indexer::fold::digest::{Hashed, Link};
 use indexer::fold::parameters::Parameters;
 use indexer::fold::stored::from_row;
-use indexer::reconcile::fetch::Fetched;
+use indexer::reconcile::fetch::{Fetched, Seen};
 use indexer::reconcile::follow::{At, Follow, SHORTER_LOOKS, Sight, Step, chained, common};
 use indexer::reconcile::plan::{Fold, plan};
 use indexer::source::Source;
@@ -45,10 +45,12 @@ struct Node {
 #[derive(Default)]
 struct Tables {
     canonical: Vec<At>,
-    records: BTreeMap<(i64, SequencerId), record::Row>,
-    parameters: BTreeMap<i64, parameters::Row>,
+    records: Vec<record::Row>,
+    parameters: Vec<parameters::Row>,
     whitelist: Vec<whitelist::Row>,
     credits: Vec<batch::Credit>,
+    logs: Vec<(i64, i32)>,
+    digests: Vec<(i64, B256)>,
 }
 
 impl Node {
@@ -71,14 +73,16 @@ impl Node {
         let mut fetched = Fetched::default();
         let blocks = self.chain.iter().filter(|block| block.header.number >= from).take(TAKEN_TOGETHER);
         for block in blocks {
-            fetched.headers.insert(block.header.number, block.header);
+            fetched.blocks.insert(block.header.number, Seen::from(&block.header));
             fetched.logs.extend(block.logs.iter().cloned());
             for transaction in &block.transactions {
                 // What fetch::evidence finds, without its asking; nested batches by a trace.
                 if let Ok(batch) = RewardBatch::decode(&transaction.input) {
                     let direct = transaction.to == Some(self.spec.l1.locking_pool);
                     let method = if direct { CreditMethod::Calldata } else { CreditMethod::Trace };
-                    fetched.evidence.insert((transaction.hash, batch.batch_id), Shares { method, batch });
+                    fetched
+                        .evidence
+                        .insert((transaction.hash, batch.batch_id), Shares::Batch { method, batch });
                 }
                 fetched.transactions.insert(transaction.hash, transaction.clone());
             }
@@ -90,16 +94,18 @@ impl Node {
 impl Tables {
     fn load(&self) -> Fold {
         let mut last = BTreeMap::new();
-        for ((_, id), row) in &self.records {
-            last.insert(*id, row.clone());
+        for row in &self.records {
+            last.insert(row.sequencer_id, row.clone());
         }
-        Fold::l1(last.into_values().collect(), self.parameters.values().next_back().copied())
+        Fold::l1(last.into_values().collect(), self.parameters.last().copied())
     }
 
     fn unwind(&mut self, to: i64) {
         self.canonical.retain(|at| at.number as i64 <= to);
-        self.records.retain(|(number, _), _| *number <= to);
-        self.parameters.retain(|number, _| *number <= to);
+        self.records.retain(|row| row.number <= to);
+        self.parameters.retain(|row| row.number <= to);
+        self.logs.retain(|(number, _)| *number <= to);
+        self.digests.retain(|(number, _)| *number <= to);
         self.whitelist.retain(|row| row.number <= to);
         self.credits.retain(|row| row.number <= to);
     }
@@ -135,10 +141,19 @@ impl Follower {
             Step::Wait => false,
             Step::Extend { from } => {
                 let fetched = node.fetched(from);
-                let headers: Vec<_> = fetched.headers.values().copied().collect();
+                let headers: Vec<_> = node.chain.iter().map(|block| block.header).collect();
+                let headers: Vec<_> = headers
+                    .into_iter()
+                    .filter(|header| fetched.blocks.contains_key(&header.number))
+                    .collect();
                 assert!(chained(tip.map(|tip| tip.hash), &headers), "only a block that was left is extended");
-                let plan = plan(&self.source, &mut self.fold, &fetched).expect("no log is missing");
+                let before = self.tables.digests.last().map_or(B256::ZERO, |(_, digest)| *digest);
+                let plan =
+                    plan(&self.source, &mut self.fold, Some(before), &fetched).expect("no log is missing");
                 self.tables.canonical.extend(headers.iter().map(At::from));
+                self.tables.logs.extend(plan.logs.iter().map(|log| (log.number, log.log_index)));
+                let digests = plan.blocks.iter().filter_map(|block| Some((block.number, block.digest?.0)));
+                self.tables.digests.extend(digests);
                 self.tables.records.extend(plan.changes.records);
                 self.tables.parameters.extend(plan.changes.parameters);
                 self.tables.whitelist.extend(plan.changes.whitelist);
@@ -176,11 +191,18 @@ impl Follower {
         let Fold::L1(ledger) = &self.fold else { unreachable!("it follows L1") };
         assert_eq!(ledger.records(), &expected.records);
         let mut stored = BTreeMap::new();
-        for row in self.tables.records.values() {
+        for row in &self.tables.records {
             let (id, record) = from_row(row.clone());
             stored.insert(id, record);
         }
         assert_eq!(&stored, &expected.records, "what is stored is what is known");
+
+        let logged = |block: &Block| {
+            block.logs.iter().map(|log| (log.block_number as i64, log.log_index as i32)).collect::<Vec<_>>()
+        };
+        let logs: Vec<_> = node.chain.iter().flat_map(logged).collect();
+        assert_eq!(self.tables.logs, logs, "every log once, in order");
+        assert_eq!(self.tables.digests.last().map(|(_, digest)| *digest), digest_of(&node.chain));
 
         let count =
             |status| expected.records.values().filter(|record| record.status == status).count() as u64;
@@ -211,11 +233,32 @@ impl Follower {
     }
 }
 
+/// The digest of a chain from its first block on.
+fn digest_of(chain: &[Block]) -> Option<B256> {
+    let mut last = None;
+    for block in chain.iter().filter(|block| !block.logs.is_empty()) {
+        let mut link = Link::after(last.unwrap_or_default(), block.header.hash);
+        for log in &block.logs {
+            link.add(Hashed {
+                log_index: log.log_index as i32,
+                transaction_index: log.transaction_index as i32,
+                address: log.address,
+                topics: &log.topics,
+                data: &log.data,
+            });
+        }
+        last = Some(link.finish());
+    }
+    last
+}
+
 fn paid_in(block: &Block) -> Vec<U256> {
     use alloy_sol_types::SolEvent;
     use chain::abi::LockingPool::DistributeReward;
-    let logs =
-        block.logs.iter().filter_map(|log| DistributeReward::decode_raw_log(&log.topics, &log.data).ok());
+    let logs = block
+        .logs
+        .iter()
+        .filter_map(|log| DistributeReward::decode_raw_log(log.topics.iter(), &log.data).ok());
     logs.map(|batch| batch.amount).collect()
 }
 

@@ -52,6 +52,7 @@ impl Consumer {
                     }
                 }
             }
+            Message::NodeChange(_) => {}
             Message::Head(head) => {
                 self.heads.insert(head.layer, head.latest.expect("a head has a block").hash);
             }

@@ -9,9 +9,12 @@ use api::indexer::v1 as wire;
 use api::indexer::v1::indexer_service_client::IndexerServiceClient;
 use api::indexer::v1::nodes_service_client::NodesServiceClient;
 use chain::config::{L1 as L1Config, L2 as L2Config, Network};
+use chain::rpc::EndpointUrl;
 use domain::amount::{Eth, Metis};
 use domain::ids::SequencerId;
 use domain::network::Variant;
+use indexer::config::Nodes;
+use indexer::nodes::watch::Watched;
 use indexer::{Config, Ports, RunError, Service};
 use runtime::client::{Peer, channel};
 use runtime::health::Health;
@@ -26,6 +29,7 @@ use tokio::task::JoinHandle;
 /// Far longer than anything here takes, even on a loaded machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 pub const NETWORK: &str = "devnet";
+pub const TRUST_DOMAIN: &str = "metis.test";
 
 pub struct World {
     pub l1: L1,
@@ -76,9 +80,15 @@ impl World {
         let l2 = deploy_l2(&l2_anvil, L2Options::default()).await.expect("the L2 contract");
         let network = network(&l1, &l1_anvil, &l2, &l2_anvil);
         let dir = TempDir::new().expect("a folder");
-        let pki = Pki::new(dir.path(), "metis.test").expect("a CA");
+        let pki = Pki::new(dir.path(), TRUST_DOMAIN).expect("a CA");
         let db = testkit::database().await;
         Self { l1, l2, db, network, pki, _dir: dir, _l1_anvil: l1_anvil, _l2_anvil: l2_anvil }
+    }
+
+    /// Indexers that start from now on have a database of their own; gives the one before, which must be kept while
+    /// anything uses it.
+    pub async fn fresh_database(&mut self) -> TestDb {
+        std::mem::replace(&mut self.db, testkit::database().await)
     }
 
     /// Starts an indexer for the one network.
@@ -88,34 +98,18 @@ impl World {
 
     /// Starts an indexer for these networks.
     pub async fn start_with(&self, networks: BTreeMap<String, Network>) -> Running {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let health = Health::new();
-        let ports = Ports {
-            listener,
-            tls: self.tls("indexer"),
-            database: self.db.connect("indexer").await,
-            health: health.clone(),
-        };
-        let config = Config { reconcile_secs: 1, probe_secs: 1 };
-        let service: Service = indexer::build(config, networks, ports).await.expect("it is configured");
-        let shutdown = Shutdown::new();
-        let task = tokio::spawn(service.run(shutdown.clone()));
-        let peer =
-            channel(address, "indexer", self.tls("operator/tester")).with_methods(api::methods::grpc());
-        let (indexer, nodes) = (IndexerServiceClient::new(peer.clone()), NodesServiceClient::new(peer));
-        Running { indexer, nodes, health, shutdown, task }
+        self.start_watching(networks, Vec::new()).await
     }
 
-    fn tls(&self, name: &str) -> Arc<Tls> {
-        let identity = self.pki.identity(name).expect("a certificate");
-        let config = TlsConfig {
-            cert: identity.certificate,
-            key: identity.key,
-            ca: self.pki.ca(),
-            trust_domain: "metis.test".to_owned(),
-        };
-        Tls::load(&config).expect("the certificates load")
+    /// Starts an indexer for these networks that watches these balances too.
+    pub async fn start_watching(
+        &self,
+        networks: BTreeMap<String, Network>,
+        watched: Vec<Watched>,
+    ) -> Running {
+        let nodes = Nodes { allow: vec!["127.0.0.0/8".parse().expect("a network")], watched };
+        let config = Config { reconcile_secs: 1, probe_secs: 1, nodes };
+        serve(config, networks, &self.db, &self.pki).await
     }
 
     /// Whitelists, funds and locks; the id of the new sequencer.
@@ -156,19 +150,50 @@ impl World {
     }
 }
 
+/// Starts an indexer on a database.
+pub async fn serve(config: Config, networks: BTreeMap<String, Network>, db: &TestDb, pki: &Pki) -> Running {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let health = Health::new();
+    let ports = Ports {
+        listener,
+        tls: tls(pki, "indexer"),
+        database: db.connect("indexer").await,
+        health: health.clone(),
+    };
+    let service: Service = indexer::build(config, networks, ports).await.expect("it is configured");
+    let shutdown = Shutdown::new();
+    let task = tokio::spawn(service.run(shutdown.clone()));
+    let peer = channel(address, "indexer", tls(pki, "operator/tester")).with_methods(api::methods::grpc());
+    let (indexer, nodes) = (IndexerServiceClient::new(peer.clone()), NodesServiceClient::new(peer));
+    Running { indexer, nodes, health, shutdown, task }
+}
+
+fn tls(pki: &Pki, name: &str) -> Arc<Tls> {
+    let identity = pki.identity(name).expect("a certificate");
+    let config = TlsConfig {
+        cert: identity.certificate,
+        key: identity.key,
+        ca: pki.ca(),
+        trust_domain: TRUST_DOMAIN.to_owned(),
+    };
+    Tls::load(&config).expect("the certificates load")
+}
+
 pub fn recipient(name: &str) -> Address {
     account(&format!("{name} recipient"))
 }
 
 fn network(l1: &L1, l1_anvil: &Anvil, l2: &L2, l2_anvil: &Anvil) -> Network {
-    let url = |text: String| text.parse().expect("a URL");
+    let url = |text: String| text.parse::<EndpointUrl>().expect("a URL");
     Network {
         variant: Variant::Main,
         confirmations: Some(2),
         poll_ms: 50,
         l1: L1Config {
-            rpc: vec![url(l1_anvil.url())],
-            ws: Some(url(l1_anvil.ws_url())),
+            rpc: vec![url(l1_anvil.url()).into()],
+            ws: Some(l1_anvil.ws_url().parse().expect("a URL")),
+            quorum: None,
             chain_id: Some(l1.chain_id),
             locking_pool: Some(l1.locking_pool),
             locking_info: Some(l1.locking_info),
@@ -177,8 +202,9 @@ fn network(l1: &L1, l1_anvil: &Anvil, l2: &L2, l2_anvil: &Anvil) -> Network {
             start_block: Some(l1.start_block),
         },
         l2: L2Config {
-            rpc: vec![url(l2_anvil.url())],
+            rpc: vec![url(l2_anvil.url()).into()],
             ws: None,
+            quorum: None,
             chain_id: Some(l2.chain_id),
             sequencer_set: Some(l2.sequencer_set),
             start_block: Some(l2.start_block),

@@ -12,6 +12,7 @@ pub struct Metrics {
     broadcasts: Counter<u64>,
     foreign_nonces: Counter<u64>,
     applied_block: Gauge<u64>,
+    network_held: Gauge<u64>,
     queued_to_broadcast: Histogram<f64>,
 }
 
@@ -36,6 +37,12 @@ impl Default for Metrics {
             applied_block: meter
                 .u64_gauge("lifecycle_applied_block")
                 .with_description("L1 block up to which events are applied")
+                .build(),
+            network_held: meter
+                .u64_gauge("lifecycle_network_held")
+                .with_description(
+                    "1 while nothing is sent because of an unacknowledged reorganisation: an alert",
+                )
                 .build(),
             queued_to_broadcast: meter
                 .f64_histogram("lifecycle_queued_to_broadcast_seconds")
@@ -79,6 +86,11 @@ impl Metrics {
     /// Events up to this block are applied.
     pub fn applied_block(&self, on: &str, block: u64) {
         self.applied_block.record(block, &[network(on)]);
+    }
+
+    /// Nothing is sent on a network, or it is again.
+    pub fn network_held(&self, on: &str, held: bool) {
+        self.network_held.record(held.into(), &[network(on)]);
     }
 
     /// An operation was sent for the first time.

@@ -68,7 +68,7 @@ impl Neighbours {
 
     /// Parameters of the contracts as indexed.
     pub async fn parameters(&self, network: &str) -> Result<ChainParameters, Error> {
-        let request = GetChainParametersRequest { network: network.to_owned() };
+        let request = GetChainParametersRequest { network: network.to_owned(), at_block: 0 };
         let answer =
             self.indexer.clone().get_chain_parameters(request).await.map_err(Error::of("indexer"))?;
         answer.into_inner().parameters.ok_or(Error::Malformed { what: "an answer of GetChainParameters" })

@@ -8,6 +8,7 @@
 mod crashes;
 mod fakes;
 mod history;
+mod hold;
 mod input;
 mod operations;
 mod prepared;

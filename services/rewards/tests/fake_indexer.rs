@@ -113,6 +113,43 @@ impl IndexerService for FakeIndexer {
     ) -> Answer<GetReconciliationResponse> {
         Err(Status::unimplemented("not faked"))
     }
+
+    type ExportStateStream = Pin<Box<dyn Stream<Item = Result<ExportStateResponse, Status>> + Send>>;
+
+    async fn export_state(&self, _: Request<ExportStateRequest>) -> Answer<Self::ExportStateStream> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn get_producer(&self, _: Request<GetProducerRequest>) -> Answer<GetProducerResponse> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn list_missed_turns(&self, _: Request<ListMissedTurnsRequest>) -> Answer<ListMissedTurnsResponse> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn reconcile(&self, _: Request<ReconcileRequest>) -> Answer<ReconcileResponse> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn resync(&self, _: Request<ResyncRequest>) -> Answer<ResyncResponse> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn get_digest(&self, _: Request<GetDigestRequest>) -> Answer<GetDigestResponse> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn list_reorgs(&self, _: Request<ListReorgsRequest>) -> Answer<ListReorgsResponse> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn acknowledge_reorg(
+        &self,
+        _: Request<AcknowledgeReorgRequest>,
+    ) -> Answer<AcknowledgeReorgResponse> {
+        Err(Status::unimplemented("not faked"))
+    }
 }
 
 /// Message `n` carries cursor `n + 1`: the next one to send.

@@ -143,7 +143,7 @@ fn commit(block: BlockRef, events: Vec<Event>) -> Message {
 }
 
 fn revert(to: BlockRef) -> Message {
-    Message::Revert(Revert { layer: Layer::L1.into(), to: Some(to) })
+    Message::Revert(Revert { layer: Layer::L1.into(), to: Some(to), below_finalized: false })
 }
 
 fn locked(amount: &str) -> Event {

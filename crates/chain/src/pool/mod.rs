@@ -1,47 +1,54 @@
 //! Several endpoints of one chain, asked as one.
 //!
-//! Each question goes to the endpoint that is doing best and, when that one fails, to the next: the
-//! caller keeps its place, because every question says which block it is about. A broadcast goes to
-//! all of them. Hedging, quorum and budgets are not here yet; they belong between
-//! [`Pool::ask`] and the order in [`health`].
+//! Each question goes to the endpoint that is doing best and, when that one fails, to the next: the caller keeps its
+//! place, because every question says which block it is about ([`ask`]). A broadcast goes to all of them. Who does
+//! best is decided in [`health`]; whether an endpoint told the truth is for the caller to find out and to say, with
+//! [`Pool::distrust`] and [`Pool::shut_out`].
 
+mod ask;
 mod heads;
 mod health;
+mod member;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{B256, Bytes};
 use futures::future::join_all;
 use futures::stream::BoxStream;
-use serde::Deserialize;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::broadcast::SendVerdict;
-use crate::rpc::{Ask, Endpoint, EndpointUrl, Header, RpcError, call};
-use health::Health;
-pub use health::Identity;
-
-/// Endpoints tried for one question: with more, the caller waits longer than its question is worth.
-const TRIES_MAX: usize = 3;
+use crate::rpc::{EndpointUrl, Header, InvalidUrl, RpcError, call};
+pub use health::{At, Identity};
+use member::Member;
 
 /// Where one node of a chain is found.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointConfig {
     /// Name in logs and metrics; scheme, host and port if none is given.
-    #[serde(default)]
     pub name: Option<String>,
     /// URL for questions.
     pub http: EndpointUrl,
     /// URL for new heads; without one they are polled.
-    #[serde(default)]
     pub ws: Option<EndpointUrl>,
+    /// JSON-RPC calls that it may be asked in a second; none is no limit.
+    pub requests_per_second: Option<NonZeroU32>,
 }
 
 impl From<EndpointUrl> for EndpointConfig {
     fn from(http: EndpointUrl) -> Self {
-        Self { name: None, http, ws: None }
+        Self { name: None, http, ws: None, requests_per_second: None }
+    }
+}
+
+impl FromStr for EndpointConfig {
+    type Err = InvalidUrl;
+
+    fn from_str(url: &str) -> Result<Self, InvalidUrl> {
+        url.parse::<EndpointUrl>().map(Self::from)
     }
 }
 
@@ -50,11 +57,20 @@ impl From<EndpointUrl> for EndpointConfig {
 pub struct PoolOptions {
     /// Time between two looks for a new head where there is no WebSocket.
     pub poll_every: Duration,
+    /// Silence of a WebSocket after which a poll finds out whether the chain went on without it.
+    pub quiet_max: Duration,
+    /// Time for which an endpoint on a fork of its own is not asked whether it has come back.
+    pub fork_pause: Duration,
+    /// Endpoints that must agree before logs of final blocks are believed; for the caller to observe.
+    pub quorum: usize,
 }
 
 impl Default for PoolOptions {
     fn default() -> Self {
-        Self { poll_every: Duration::from_millis(250) }
+        // Connections die without a word; on a chain with blocks every 12 s a look in between costs little.
+        let quiet_max = Duration::from_secs(5);
+        let fork_pause = Duration::from_secs(600);
+        Self { poll_every: Duration::from_millis(250), quiet_max, fork_pause, quorum: 1 }
     }
 }
 
@@ -88,21 +104,41 @@ pub enum PoolError {
     },
 }
 
+/// One endpoint of a pool, for as long as the pool lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointId(usize);
+
 /// How one endpoint is doing, for people and metrics.
 #[derive(Debug, Clone)]
 pub struct EndpointStatus {
-    /// Name of the endpoint.
+    /// The endpoint.
+    pub id: EndpointId,
+    /// Its name.
     pub name: String,
     /// Whether it serves our chain.
     pub identity: Identity,
-    /// Moving average of the time to an answer.
+    /// Moving average of the time to the answer to a small read.
     pub latency: Option<Duration>,
     /// Moving share of questions that failed, 0 to 1.
     pub failure_rate: f64,
     /// Whether it is left alone for the moment.
     pub rests: bool,
+    /// Whether it goes after all others, because it gave an incomplete or contradictory answer.
+    pub distrusted: bool,
+    /// Whether it is shut out because it is on a fork of its own.
+    pub fork: bool,
     /// The newest block it told of.
     pub head: Option<u64>,
+    /// HTTP requests sent to it.
+    pub requests: u64,
+    /// JSON-RPC calls sent to it.
+    pub calls: u64,
+    /// Questions that failed by its fault.
+    pub failures: u64,
+    /// Incomplete or contradictory answers.
+    pub distrusts: u64,
+    /// Calls that its budget allows right now; none where it has no budget.
+    pub tokens: Option<u32>,
 }
 
 /// What one endpoint said to a broadcast.
@@ -114,13 +150,6 @@ pub struct SendAnswer {
     pub answer: Result<B256, RpcError>,
     /// What the answer means.
     pub verdict: SendVerdict,
-}
-
-#[derive(Debug)]
-struct Member {
-    endpoint: Endpoint,
-    ws: Option<EndpointUrl>,
-    health: Mutex<Health>,
 }
 
 #[derive(Debug)]
@@ -148,12 +177,7 @@ impl Pool {
         if endpoints.is_empty() {
             return Err(PoolError::NoEndpoints { chain_id });
         }
-        let member = |EndpointConfig { name, http, ws }| {
-            let name = name.unwrap_or_else(|| http.to_string());
-            let endpoint =
-                Endpoint::new(name, http).map_err(|source| PoolError::Client { chain_id, source })?;
-            Ok(Member { endpoint, ws, health: Mutex::new(Health::new()) })
-        };
+        let member = |one| Member::new(one).map_err(|source| PoolError::Client { chain_id, source });
         let members = endpoints.into_iter().map(member).collect::<Result<_, _>>()?;
         Ok(Self(Arc::new(Shared { chain_id, options, members })))
     }
@@ -169,7 +193,7 @@ impl Pool {
         options: PoolOptions,
     ) -> Result<Self, PoolError> {
         let pool = Self::new(chain_id, endpoints, options)?;
-        join_all(pool.0.members.iter().map(|member| member.prove(chain_id))).await;
+        join_all(pool.0.members.iter().map(|member| member.prove(&pool.0, false))).await;
         let status = pool.status();
         let hopeful = status.iter().any(|one| !matches!(one.identity, Identity::Other(_)));
         match status.into_iter().find_map(|one| one.other_chain()) {
@@ -186,34 +210,45 @@ impl Pool {
         self.0.chain_id
     }
 
-    /// Asks the endpoint that is doing best, and on its failure the next ones.
-    ///
-    /// # Errors
-    /// The node's refusal, or the most telling failure if no endpoint gave an answer.
-    pub async fn ask<A: Ask>(&self, ask: A) -> Result<A::Answer, RpcError> {
-        let mut failure = RpcError::NoEndpoint { chain_id: self.0.chain_id };
-        for place in self.order().into_iter().take(TRIES_MAX) {
-            let error = match self.0.members[place].ask(&ask, self.0.chain_id).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            if !error.is_endpoints_fault() {
-                return Err(error);
-            }
-            debug!(error = &error as &dyn std::error::Error, "an endpoint failed, asking the next");
-            // "I do not have that block" tells the caller more than "I cannot be reached".
-            if failure.node().is_none() {
-                failure = error;
-            }
-        }
-        Err(failure)
+    /// Number of endpoints.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a pool without endpoints is not made")]
+    pub fn len(&self) -> usize {
+        self.0.members.len()
+    }
+
+    /// Endpoints that must agree before logs of final blocks are believed.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        self.0.options.quorum
+    }
+
+    /// Name of an endpoint of this pool.
+    #[must_use]
+    pub fn name(&self, id: EndpointId) -> &str {
+        self.0.members[id.0].endpoint.name()
+    }
+
+    /// Notes an incomplete or contradictory answer: the endpoint goes after all others for five minutes.
+    pub fn distrust(&self, id: EndpointId, why: &str) {
+        let endpoint = self.name(id);
+        warn!(endpoint, "{endpoint} is distrusted: {why}");
+        self.0.members[id.0].health().distrust(Instant::now());
+    }
+
+    /// Shuts out an endpoint that has another block at this height than our chain. It is left alone for
+    /// a while, and then has to prove that it has this block before it is asked anything else.
+    pub fn shut_out(&self, id: EndpointId, at: At) {
+        let (endpoint, number) = (self.name(id), at.number);
+        warn!(endpoint, number, "{endpoint} is on a fork of its own at block {number} and is shut out");
+        self.0.members[id.0].health().shut_out(at, Instant::now() + self.0.options.fork_pause);
     }
 
     /// Hands a signed transaction to every endpoint that is not shut out, and keeps every answer.
     pub async fn broadcast(&self, raw: &Bytes) -> Vec<SendAnswer> {
         let send = |place: usize| async move {
             let member = &self.0.members[place];
-            let answer = member.ask(&call::send_raw_transaction(raw), self.0.chain_id).await;
+            let answer = member.ask(&call::send_raw_transaction(raw), &self.0, false).await;
             let verdict = SendVerdict::of(&answer);
             SendAnswer { endpoint: member.endpoint.name().to_owned(), answer, verdict }
         };
@@ -231,11 +266,17 @@ impl Pool {
     #[must_use]
     pub fn status(&self) -> Vec<EndpointStatus> {
         let now = Instant::now();
-        self.0.members.iter().map(|member| member.status(now)).collect()
+        self.0
+            .members
+            .iter()
+            .enumerate()
+            .map(|(place, member)| member.status(EndpointId(place), now))
+            .collect()
     }
 
     fn order(&self) -> Vec<usize> {
-        let all: Vec<Health> = self.0.members.iter().map(|member| member.health().clone()).collect();
+        let look = |member: &Member| (member.health().clone(), member.endpoint.wait());
+        let all: Vec<_> = self.0.members.iter().map(look).collect();
         health::order(&all, Instant::now())
     }
 }
@@ -244,52 +285,7 @@ impl EndpointStatus {
     fn other_chain(self) -> Option<(String, u64)> {
         match self.identity {
             Identity::Other(found) => Some((self.name, found)),
-            Identity::Unproven | Identity::Ours => None,
+            Identity::Unproven | Identity::Ours | Identity::Fork { .. } => None,
         }
-    }
-}
-
-impl Member {
-    fn health(&self) -> MutexGuard<'_, Health> {
-        // A panic elsewhere leaves at worst a stale score.
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks the endpoint for its chain, unless that is known.
-    async fn prove(&self, chain_id: u64) -> Result<(), RpcError> {
-        if self.health().identity == Identity::Ours {
-            return Ok(());
-        }
-        let found = self.timed(&call::chain_id()).await?;
-        if found == chain_id {
-            self.health().identity = Identity::Ours;
-            return Ok(());
-        }
-        self.health().identity = Identity::Other(found);
-        let endpoint = self.endpoint.name().to_owned();
-        warn!(endpoint, "{endpoint} serves chain {found} instead of {chain_id} and is shut out");
-        Err(RpcError::WrongChain { endpoint, expected: chain_id, found })
-    }
-
-    async fn ask<A: Ask>(&self, ask: &A, chain_id: u64) -> Result<A::Answer, RpcError> {
-        self.prove(chain_id).await?;
-        self.timed(ask).await
-    }
-
-    async fn timed<A: Ask>(&self, ask: &A) -> Result<A::Answer, RpcError> {
-        let start = Instant::now();
-        let answer = self.endpoint.ask(ask).await;
-        match &answer {
-            Ok(answer) => self.health().answered(start.elapsed(), ask.head_in(answer)),
-            Err(error) => self.health().failed(error, Instant::now()),
-        }
-        answer
-    }
-
-    fn status(&self, now: Instant) -> EndpointStatus {
-        let Health { identity, latency, failure_rate, failures_in_a_row: _, rests_until, head } =
-            self.health().clone();
-        let rests = rests_until.is_some_and(|until| until > now);
-        EndpointStatus { name: self.endpoint.name().to_owned(), identity, latency, failure_rate, rests, head }
     }
 }

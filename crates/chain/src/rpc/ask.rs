@@ -1,10 +1,11 @@
 //! Questions as values: what is asked together travels together and is answered together.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::error::{NodeError, RpcError};
+use super::wire::Results;
 
 /// One JSON-RPC request, ready to be numbered and sent.
 #[derive(Debug, Clone)]
@@ -19,31 +20,51 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Answers {
     endpoint: String,
-    taken: std::vec::IntoIter<(&'static str, Result<Box<RawValue>, NodeError>)>,
+    bodies: Vec<String>,
+    taken: VecDeque<(&'static str, Result<Place, NodeError>)>,
+}
+
+/// Where a result is: results are read where they came in, because a copy of 60 MB takes its time.
+#[derive(Debug)]
+struct Place {
+    body: usize,
+    range: Range<usize>,
 }
 
 impl Answers {
-    pub(super) fn new(
-        endpoint: &str,
-        answers: Vec<(&'static str, Result<Box<RawValue>, NodeError>)>,
-    ) -> Self {
-        Self { endpoint: endpoint.to_owned(), taken: answers.into_iter() }
+    /// No answers yet.
+    pub(super) fn new(endpoint: &str) -> Self {
+        Self { endpoint: endpoint.to_owned(), bodies: Vec::new(), taken: VecDeque::new() }
+    }
+
+    /// Adds the answers to a batch of requests.
+    pub(super) fn add(&mut self, batch: &[Request], body: String, results: Results) {
+        let place = |range| Place { body: self.bodies.len(), range };
+        let methods = batch.iter().map(|request| request.method);
+        self.taken.extend(methods.zip(results).map(|(method, result)| (method, result.map(place))));
+        self.bodies.push(body);
+    }
+
+    /// Bytes of all bodies together.
+    pub(super) fn size(&self) -> usize {
+        self.bodies.iter().map(String::len).sum()
     }
 
     /// The next answer, read by `parse`; the inner error is the node's refusal.
     pub(super) fn next<R>(
         &mut self,
-        parse: impl FnOnce(&RawValue) -> Result<R, String>,
+        parse: impl FnOnce(&str) -> Result<R, String>,
     ) -> Result<Result<R, (&'static str, NodeError)>, RpcError> {
-        let (method, answer) = self.taken.next().expect("each request of a question has an answer");
-        match answer {
-            Ok(raw) => parse(&raw).map(Ok).map_err(|why| RpcError::Malformed {
-                endpoint: self.endpoint.clone(),
-                method,
-                why,
-            }),
-            Err(refused) => Ok(Err((method, refused))),
-        }
+        let (method, answer) = self.taken.pop_front().expect("each request of a question has an answer");
+        let Place { body, range } = match answer {
+            Ok(place) => place,
+            Err(refused) => return Ok(Err((method, refused))),
+        };
+        parse(&self.bodies[body][range]).map(Ok).map_err(|why| RpcError::Malformed {
+            endpoint: self.endpoint.clone(),
+            method,
+            why,
+        })
     }
 
     fn refusal(&self, method: &'static str, source: NodeError) -> RpcError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 
 use super::Attempt;
 use super::types::{
@@ -27,7 +27,7 @@ pub const SEND: Duration = Duration::from_secs(10);
 pub struct Call<R> {
     pub(super) method: &'static str,
     pub(super) params: Value,
-    pub(super) parse: fn(&RawValue) -> Result<R, String>,
+    pub(super) parse: fn(&str) -> Result<R, String>,
     pub(super) timeout: Duration,
     pub(super) head: Option<fn(&R) -> Option<u64>>,
 }
@@ -36,7 +36,7 @@ impl<R> Call<R> {
     fn new(
         method: &'static str,
         params: Value,
-        parse: fn(&RawValue) -> Result<R, String>,
+        parse: fn(&str) -> Result<R, String>,
         timeout: Duration,
     ) -> Self {
         Self { method, params, parse, timeout, head: None }
@@ -55,15 +55,15 @@ impl<R> Call<R> {
     }
 }
 
-fn json_value<R: DeserializeOwned>(raw: &RawValue) -> Result<R, String> {
-    serde_json::from_str(raw.get()).map_err(|error| error.to_string())
+fn json_value<R: DeserializeOwned>(raw: &str) -> Result<R, String> {
+    serde_json::from_str(raw).map_err(|error| error.to_string())
 }
 
-fn number(raw: &RawValue) -> Result<u64, String> {
+fn number(raw: &str) -> Result<u64, String> {
     json_value::<Quantity>(raw).map(|quantity| quantity.0)
 }
 
-fn returned<C: SolCall>(raw: &RawValue) -> Result<C::Return, String> {
+fn returned<C: SolCall>(raw: &str) -> Result<C::Return, String> {
     let data: Bytes = json_value(raw)?;
     if data.is_empty() {
         // What a node answers when there is no contract at the address.
@@ -169,7 +169,7 @@ pub fn code(account: Address, at: BlockId) -> Call<Bytes> {
 #[must_use]
 pub fn storage_at(account: Address, slot: B256, at: BlockId) -> Call<B256> {
     // Old nodes give the word without leading zeros, so it is read as a number.
-    let word = |raw: &RawValue| json_value::<U256>(raw).map(B256::from);
+    let word = |raw: &str| json_value::<U256>(raw).map(B256::from);
     Call::new("eth_getStorageAt", json!([account, slot, at.parameter()]), word, QUICK)
 }
 

@@ -1,21 +1,33 @@
 //! One node behind one URL: asks once, within limits, and says exactly what went wrong.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use futures::{StreamExt, stream};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::{Deserialize, Deserializer};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
+use tokio::time::sleep;
 
 use super::ask::{Answers, Ask, Request};
-use super::error::RpcError;
+use super::budget::Budget;
+use super::error::{NodeError, NodeErrorKind, RpcError};
 use super::wire;
 
 /// Requests in one batch: geth takes 1,000, providers as few as 100.
 const BATCH_MAX: usize = 100;
 /// Bytes of one answer: 100,000 logs are about 63 MB, and ranges are kept far below that.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
+/// Bytes that are read within 0.5 ms: with more, other tasks notice.
+const QUICK_BYTES: usize = 256 << 10;
+/// Batches of one question that are on their way at once: providers count connections too.
+const BATCHES_AT_ONCE: usize = 4;
 /// Time to reach a node at all.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -94,6 +106,28 @@ pub struct Endpoint {
     name: String,
     url: EndpointUrl,
     http: Client,
+    budget: Option<Arc<Budget>>,
+    sent: Arc<Sent>,
+}
+
+/// What was sent to an endpoint since it was made.
+#[derive(Debug, Default)]
+struct Sent {
+    requests: AtomicU64,
+    calls: AtomicU64,
+}
+
+/// An answer and the mean time that a request for it took, without waiting for the budget.
+#[derive(Debug)]
+pub(crate) struct Timed<T> {
+    pub answer: T,
+    pub took: Duration,
+}
+
+struct Received {
+    body: String,
+    results: wire::Results,
+    took: Duration,
 }
 
 impl Endpoint {
@@ -104,7 +138,13 @@ impl Endpoint {
     pub fn new(name: impl Into<String>, url: EndpointUrl) -> Result<Self, RpcError> {
         let name = name.into();
         let http = client().map_err(|source| RpcError::Transport { endpoint: name.clone(), source })?;
-        Ok(Self { name, url, http })
+        Ok(Self { name, url, http, budget: None, sent: Arc::default() })
+    }
+
+    /// The endpoint with a budget: no more than this many JSON-RPC calls a second, after a first burst of as many.
+    #[must_use]
+    pub fn limited_to(self, per_second: NonZeroU32) -> Self {
+        Self { budget: Some(Arc::new(Budget::new(per_second, Instant::now()))), ..self }
     }
 
     /// The name given at creation.
@@ -113,40 +153,89 @@ impl Endpoint {
         &self.name
     }
 
-    /// Asks once. What is asked together travels in one batch, up to a limit.
+    /// HTTP requests sent so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.sent.requests.load(Ordering::Relaxed)
+    }
+
+    /// JSON-RPC calls sent so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.sent.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls that may go right now; none where there is no budget.
+    #[must_use]
+    pub fn tokens(&self) -> Option<u32> {
+        self.budget.as_ref().map(|budget| budget.left(Instant::now()))
+    }
+
+    /// Time until the budget allows another call.
+    pub(crate) fn wait(&self) -> Duration {
+        self.budget.as_ref().map(|budget| budget.wait(Instant::now())).unwrap_or_default()
+    }
+
+    /// Asks once. What is asked together travels in one batch, up to a limit. An answer of megabytes is read on
+    /// this thread while the runtime goes on without it: who wants several of them read at once asks in tasks.
     ///
     /// # Errors
     /// If there is no answer, a malformed one, or a refusal by the node.
     pub async fn ask<A: Ask>(&self, ask: &A) -> Result<A::Answer, RpcError> {
-        let mut requests = Vec::new();
-        ask.put(&mut requests);
-        let mut answers = Vec::with_capacity(requests.len());
-        for batch in requests.chunks(BATCH_MAX) {
-            let results = self.send(batch, ask.timeout()).await?;
-            answers.extend(batch.iter().map(|request| request.method).zip(results));
-        }
-        ask.take(&mut Answers::new(&self.name, answers))
+        Ok(self.ask_timed(ask).await?.answer)
     }
 
-    async fn send(&self, batch: &[Request], timeout: Duration) -> Result<wire::Results, RpcError> {
+    pub(crate) async fn ask_timed<A: Ask>(&self, ask: &A) -> Result<Timed<A::Answer>, RpcError> {
+        let mut requests = Vec::new();
+        ask.put(&mut requests);
+        let batches: Vec<&[Request]> = requests.chunks(self.batch_max()).collect();
+        let sends: Vec<_> = batches.iter().map(|batch| self.send(batch, ask.timeout())).collect();
+        let mut received = stream::iter(sends).buffered(BATCHES_AT_ONCE);
+        let mut answers = Answers::new(&self.name);
+        let mut took = Duration::ZERO;
+        for batch in &batches {
+            let Some(one) = received.next().await else { break };
+            let one = one?;
+            took += one.took / u32::try_from(batches.len()).unwrap_or(u32::MAX);
+            answers.add(batch, one.body, one.results);
+        }
+        let answer = aside(answers.size(), || ask.take(&mut answers))?;
+        Ok(Timed { answer, took })
+    }
+
+    /// A batch larger than the burst would have to wait although nothing else is asked.
+    fn batch_max(&self) -> usize {
+        self.budget.as_ref().map_or(BATCH_MAX, |budget| budget.burst().min(BATCH_MAX))
+    }
+
+    async fn send(&self, batch: &[Request], timeout: Duration) -> Result<Received, RpcError> {
+        if let Some(budget) = &self.budget {
+            let spent = |wait| RpcError::Budget { endpoint: self.name.clone(), wait };
+            sleep(budget.take(batch.len(), timeout, Instant::now()).map_err(spent)?).await;
+        }
+        self.sent.requests.fetch_add(1, Ordering::Relaxed);
+        self.sent.calls.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        let start = Instant::now();
         let method = batch.first().map_or("nothing", |request| request.method);
         let failed = |source: reqwest::Error| self.failure(source, timeout);
         let request = self.http.post(self.url.as_http()).json(&wire::body(batch)).timeout(timeout);
         let response = request.send().await.map_err(failed)?;
         let (status, retry_after) = (response.status(), retry_after(&response));
-        let body = match limited_body(response).await.map_err(failed)? {
-            Some(body) => body,
-            None => return Err(self.malformed(method, format!("more than {ANSWER_BYTES_MAX} bytes"))),
+        let endpoint = self.name.clone();
+        let Some(body) = limited_body(response).await.map_err(failed)? else {
+            return Err(RpcError::TooLarge { endpoint, method, bytes_max: ANSWER_BYTES_MAX });
         };
+        let took = start.elapsed();
         if !status.is_success() {
-            let refused = wire::refusal(&body).filter(|_| status != StatusCode::TOO_MANY_REQUESTS);
-            let endpoint = self.name.clone();
-            return Err(match refused {
+            let refused = str::from_utf8(&body).ok().and_then(wire::refusal);
+            return Err(match refused.filter(|refused| tells_more(refused, status)) {
                 Some(source) => RpcError::Node { endpoint, method, source },
                 None => RpcError::Status { endpoint, status: status.as_u16(), retry_after },
             });
         }
-        wire::results(&body, batch.len()).map_err(|why| self.malformed(method, why))
+        let body = String::from_utf8(body).map_err(|error| self.malformed(method, error.to_string()))?;
+        let results = aside(body.len(), || wire::results(&body, batch.len()));
+        Ok(Received { results: results.map_err(|why| self.malformed(method, why))?, body, took })
     }
 
     fn failure(&self, source: reqwest::Error, timeout: Duration) -> RpcError {
@@ -174,6 +263,25 @@ pub(super) fn client() -> Result<Client, reqwest::Error> {
         .build()
 }
 
+/// Whether the words in the body say more than the status: of these two, only words about the size of the answer do.
+fn tells_more(refused: &NodeError, status: StatusCode) -> bool {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => false,
+        StatusCode::PAYLOAD_TOO_LARGE => refused.kind() == NodeErrorKind::TooMuch,
+        _ => true,
+    }
+}
+
+/// Does work on so many bytes, and if they are many, without holding up the other tasks of this thread. The
+/// runtime of a test has a single thread, which cannot be left.
+fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let runtime = Handle::try_current().map(|handle| handle.runtime_flavor());
+    if bytes > QUICK_BYTES && matches!(runtime, Ok(RuntimeFlavor::MultiThread)) {
+        return block_in_place(work);
+    }
+    work()
+}
+
 fn retry_after(response: &Response) -> Option<Duration> {
     let secs = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(secs))
@@ -181,7 +289,11 @@ fn retry_after(response: &Response) -> Option<Duration> {
 
 /// The body, or none if it is larger than we take.
 async fn limited_body(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let mut body = Vec::new();
+    let announced = response.content_length().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+    if announced > ANSWER_BYTES_MAX {
+        return Ok(None);
+    }
+    let mut body = Vec::with_capacity(announced);
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
             return Ok(None);

@@ -6,6 +6,8 @@ use alloy_primitives::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::refusal;
+
 /// Why a question got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
@@ -57,6 +59,32 @@ pub enum RpcError {
         /// What is wrong with it.
         why: String,
     },
+    /// The answer is larger than we take.
+    #[error("{endpoint} answered {method} with more than {bytes_max} bytes")]
+    TooLarge {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// The JSON-RPC method.
+        method: &'static str,
+        /// What we take.
+        bytes_max: usize,
+    },
+    /// The configured budget of the endpoint is spent for longer than the question may wait.
+    #[error("the budget of {endpoint} is spent for another {wait:?}")]
+    Budget {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// Time until the next request.
+        wait: Duration,
+    },
+    /// The endpoint is on a fork of its own and is shut out.
+    #[error("{endpoint} is on a fork of its own from block {number} or before")]
+    Fork {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// A block that it has another of.
+        number: u64,
+    },
     /// The endpoint serves another chain and is shut out.
     #[error("{endpoint} serves chain {found} instead of {expected}")]
     WrongChain {
@@ -67,7 +95,7 @@ pub enum RpcError {
         /// The chain it serves.
         found: u64,
     },
-    /// No endpoint can be asked: all are shut out because they serve another chain.
+    /// No endpoint can be asked: all are shut out, for another chain or a fork.
     #[error("no endpoint of chain {chain_id} can be asked")]
     NoEndpoint {
         /// The chain.
@@ -91,9 +119,13 @@ impl RpcError {
         match self {
             Self::Transport { .. }
             | Self::Timeout { .. }
-            | Self::Status { .. }
             | Self::Malformed { .. }
+            | Self::Budget { .. }
+            | Self::Fork { .. }
             | Self::WrongChain { .. } => true,
+            // A query for too much is asked for in parts, rather than of everyone.
+            Self::Status { status, .. } => *status != 413,
+            Self::TooLarge { method, .. } => *method != "eth_getLogs",
             Self::Node { source, .. } => matches!(
                 source.kind(),
                 NodeErrorKind::RateLimited
@@ -153,36 +185,25 @@ pub enum NodeErrorKind {
     Other,
 }
 
-/// Texts that tell the meaning of an error, most telling first. Codes come after: providers use
-/// -32005 for "too much" and for "too often" alike, besu -32001 and -32004 for transactions, and
+/// Texts that tell the meaning of an error before those of [`refusal`], most telling first. Codes come after:
+/// providers use -32005 for "too much" and for "too often" alike, besu -32001 and -32004 for transactions, and
 /// everyone -32000 for everything.
-const TEXTS: &[(&str, NodeErrorKind)] = &[
+const FIRST_TEXTS: &[(&str, NodeErrorKind)] = &[
     ("execution reverted", NodeErrorKind::Reverted),
     ("vm execution error", NodeErrorKind::Reverted),
     ("transaction reverted", NodeErrorKind::Reverted),
     ("invalid block range", NodeErrorKind::InvalidRequest),
     ("beyond current head", NodeErrorKind::UnknownBlock),
-    ("query returned more than", NodeErrorKind::TooMuch),
-    ("query exceeds max results", NodeErrorKind::TooMuch),
-    ("log response size exceeded", NodeErrorKind::TooMuch),
-    ("response size exceeded", NodeErrorKind::TooMuch),
-    ("response is too big", NodeErrorKind::TooMuch),
-    ("response too large", NodeErrorKind::TooMuch),
-    ("block range", NodeErrorKind::TooMuch),
-    ("range exceeds", NodeErrorKind::TooMuch),
+];
+
+/// Texts that tell the meaning of an error where those of [`refusal`] are not in it.
+const TEXTS: &[(&str, NodeErrorKind)] = &[
     ("exceeds max batch size", NodeErrorKind::TooMuch),
-    ("range too large", NodeErrorKind::TooMuch),
-    ("range is too large", NodeErrorKind::TooMuch),
-    ("range too wide", NodeErrorKind::TooMuch),
-    ("exceed maximum block range", NodeErrorKind::TooMuch),
-    ("too many results", NodeErrorKind::TooMuch),
-    ("too many blocks", NodeErrorKind::TooMuch),
-    ("is limited to", NodeErrorKind::TooMuch),
-    ("query timeout exceeded", NodeErrorKind::TooMuch),
     ("rate limit", NodeErrorKind::RateLimited),
     ("rate-limit", NodeErrorKind::RateLimited),
     ("too many requests", NodeErrorKind::RateLimited),
     ("request count exceeded", NodeErrorKind::RateLimited),
+    ("request rate exceeded", NodeErrorKind::RateLimited),
     ("compute units per second", NodeErrorKind::RateLimited),
     ("exceeded its throughput", NodeErrorKind::RateLimited),
     ("missing trie node", NodeErrorKind::StateUnavailable),
@@ -219,16 +240,29 @@ impl NodeError {
             return NodeErrorKind::Reverted;
         }
         let message = self.message.to_ascii_lowercase();
-        if let Some((_, kind)) = TEXTS.iter().find(|(text, _)| message.contains(text)) {
-            return *kind;
+        if is_pruned(&message) {
+            return NodeErrorKind::StateUnavailable;
+        }
+        let found = |texts: &[(&str, NodeErrorKind)]| {
+            texts.iter().find(|(text, _)| message.contains(text)).map(|(_, kind)| *kind)
+        };
+        let too_much = || refusal::in_message(&message).map(|_| NodeErrorKind::TooMuch);
+        if let Some(kind) = found(FIRST_TEXTS).or_else(too_much).or_else(|| found(TEXTS)) {
+            return kind;
         }
         match self.code {
-            -32005 => NodeErrorKind::RateLimited,
+            429 | -32005 => NodeErrorKind::RateLimited,
             -32601 => NodeErrorKind::MethodUnavailable,
             -32600 | -32602 | -32700 => NodeErrorKind::InvalidRequest,
             -32603 => NodeErrorKind::Internal,
             _ => NodeErrorKind::Other,
         }
+    }
+
+    /// Whether the words, rather than the code, say that questions come too often.
+    pub(super) fn names_rate(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        TEXTS.iter().any(|(text, kind)| *kind == NodeErrorKind::RateLimited && message.contains(text))
     }
 
     /// The bytes a reverted call returned: `None` if this is no revert, empty if it gave no reason.
@@ -242,6 +276,15 @@ impl NodeError {
             _ => None,
         }
     }
+}
+
+/// anvil says of a block whose state it has dropped that it is out of range, although it is below its own head.
+fn is_pruned(message: &str) -> bool {
+    let numbers =
+        message.split_once("block height is ").and_then(|(_, rest)| rest.split_once(" but requested was "));
+    let height = |text: &str| text.trim().parse::<u64>().ok();
+    let asked = numbers.and_then(|(head, asked)| Some((height(head)?, height(asked)?)));
+    asked.is_some_and(|(head, asked)| asked <= head)
 }
 
 /// The revert bytes inside an error's `data`: geth, anvil and besu give a hex string, nethermind and
@@ -287,6 +330,7 @@ mod tests {
             (-32000, "header not found", UnknownBlock),
             (-32001, "resource not found", UnknownBlock),
             (-32000, "BlockOutOfRangeError: block height is 1 but requested was 2", UnknownBlock),
+            (-32602, "BlockOutOfRangeError: block height is 5378 but requested was 679", StateUnavailable),
             (-32000, "hash 0x00 is not currently canonical", UnknownBlock),
             (-32000, "missing trie node 00 (path 01)", StateUnavailable),
             (-32000, "required historical state unavailable (reexec=128)", StateUnavailable),

@@ -7,8 +7,11 @@
 pub mod call;
 
 mod ask;
+mod budget;
 mod endpoint;
 mod error;
+mod hex;
+mod refusal;
 mod subscription;
 mod types;
 mod wire;
@@ -17,6 +20,10 @@ pub use ask::{Answers, Ask, Attempt, Converted, Request};
 pub use call::Call;
 pub use endpoint::{Endpoint, EndpointUrl, InvalidUrl};
 pub use error::{NodeError, NodeErrorKind, RpcError};
-pub use types::{BlockId, CallFrame, CallRequest, FeeHistory, Header, Log, LogFilter, Receipt, Transaction};
+pub use refusal::LogRefusal;
+pub use types::{
+    BlockId, CallFrame, CallRequest, FeeHistory, Header, Log, LogFilter, Receipt, TooManyTopics, Topics,
+    Transaction,
+};
 
-pub(crate) use subscription::Subscription;
+pub(crate) use subscription::{SubscribeError, Subscription};

@@ -1,9 +1,14 @@
 //! What nodes answer, cut down to what we use. Unknown fields are ignored: l2geth, geth and anvil
 //! each add their own.
 
+use std::fmt;
+use std::ops::Deref;
+
 use alloy_primitives::{Address, B256, Bytes, U256};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
+
+use super::hex;
 
 /// Which block a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,57 +46,25 @@ pub(crate) fn quantity(number: u64) -> String {
     format!("{number:#x}")
 }
 
-/// Hex quantities in structs: nodes give `0x1f`, and some numbers as plain JSON numbers.
-mod hex_u64 {
-    use super::*;
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Form {
-        Number(u64),
-        Text(String),
-    }
-
-    fn read<E: serde::de::Error>(form: Form) -> Result<u64, E> {
-        match form {
-            Form::Number(number) => Ok(number),
-            Form::Text(text) => {
-                let digits = text.strip_prefix("0x").ok_or_else(|| E::custom("a quantity starts with 0x"))?;
-                u64::from_str_radix(digits, 16).map_err(E::custom)
-            }
-        }
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        read(Form::deserialize(deserializer)?)
-    }
-
-    pub mod option {
-        use super::*;
-
-        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-            Option::<Form>::deserialize(deserializer)?.map(read).transpose()
-        }
-    }
-}
-
 /// A u64 that travels as a hex quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(crate) struct Quantity(#[serde(deserialize_with = "hex_u64::deserialize")] pub u64);
+pub(crate) struct Quantity(#[serde(deserialize_with = "hex::number")] pub u64);
 
 /// The parts of a block header that place it on its chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Header {
     /// Height.
-    #[serde(deserialize_with = "hex_u64::deserialize")]
+    #[serde(deserialize_with = "hex::number")]
     pub number: u64,
     /// Hash.
+    #[serde(deserialize_with = "hex::word")]
     pub hash: B256,
     /// Hash of the block before.
+    #[serde(deserialize_with = "hex::word")]
     pub parent_hash: B256,
     /// Seconds since 1970.
-    #[serde(deserialize_with = "hex_u64::deserialize")]
+    #[serde(deserialize_with = "hex::number")]
     pub timestamp: u64,
     /// Base fee; none on chains before EIP-1559, such as L2.
     #[serde(default)]
@@ -103,30 +76,80 @@ pub struct Header {
 #[serde(rename_all = "camelCase")]
 pub struct Log {
     /// The contract that emitted it.
+    #[serde(deserialize_with = "hex::address")]
     pub address: Address,
     /// Topics, the first of which names the event.
-    pub topics: Vec<B256>,
+    pub topics: Topics,
     /// What is not indexed.
+    #[serde(deserialize_with = "hex::bytes")]
     pub data: Bytes,
     /// Height of its block.
-    #[serde(deserialize_with = "hex_u64::deserialize")]
+    #[serde(deserialize_with = "hex::number")]
     pub block_number: u64,
     /// Hash of its block.
+    #[serde(deserialize_with = "hex::word")]
     pub block_hash: B256,
     /// Its transaction.
+    #[serde(deserialize_with = "hex::word")]
     pub transaction_hash: B256,
     /// Place of the transaction in the block.
-    #[serde(deserialize_with = "hex_u64::deserialize")]
+    #[serde(deserialize_with = "hex::number")]
     pub transaction_index: u64,
     /// Place of the log in the block.
-    #[serde(deserialize_with = "hex_u64::deserialize")]
+    #[serde(deserialize_with = "hex::number")]
     pub log_index: u64,
     /// Time of its block, from nodes that say so.
-    #[serde(default, deserialize_with = "hex_u64::option::deserialize")]
+    #[serde(default, deserialize_with = "hex::number_option")]
     pub block_timestamp: Option<u64>,
     /// Set by nodes that announce a log's removal by a reorg.
     #[serde(default)]
     pub removed: bool,
+}
+
+/// The topics of a log, kept inside it: a log needs no memory of its own for them.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Topics {
+    words: [B256; TOPICS_MAX],
+    count: usize,
+}
+
+/// Topics a log can have: there is no LOG5.
+const TOPICS_MAX: usize = 4;
+
+/// More topics than a log can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a log has at most {TOPICS_MAX} topics")]
+pub struct TooManyTopics;
+
+impl Topics {
+    pub(super) fn push(&mut self, topic: B256) -> Result<(), TooManyTopics> {
+        *self.words.get_mut(self.count).ok_or(TooManyTopics)? = topic;
+        self.count += 1;
+        Ok(())
+    }
+}
+
+impl Deref for Topics {
+    type Target = [B256];
+
+    fn deref(&self) -> &[B256] {
+        &self.words[..self.count]
+    }
+}
+
+impl fmt::Debug for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl TryFrom<&[B256]> for Topics {
+    type Error = TooManyTopics;
+
+    fn try_from(words: &[B256]) -> Result<Self, TooManyTopics> {
+        let mut topics = Self::default();
+        words.iter().try_for_each(|word| topics.push(*word)).map(|()| topics)
+    }
 }
 
 /// Which logs are asked for. No address or topic means any.
@@ -162,10 +185,10 @@ pub struct Transaction {
     /// Native value.
     pub value: U256,
     /// Nonce of the sender.
-    #[serde(deserialize_with = "hex_u64::deserialize")]
+    #[serde(deserialize_with = "hex::number")]
     pub nonce: u64,
     /// Height of its block, once mined.
-    #[serde(default, deserialize_with = "hex_u64::option::deserialize")]
+    #[serde(default, deserialize_with = "hex::number_option")]
     pub block_number: Option<u64>,
     /// Hash of its block, once mined.
     #[serde(default)]
@@ -179,7 +202,7 @@ pub struct Receipt {
     /// Hash of the transaction.
     pub transaction_hash: B256,
     /// Height of its block.
-    #[serde(deserialize_with = "hex_u64::deserialize")]
+    #[serde(deserialize_with = "hex::number")]
     pub block_number: u64,
     /// Hash of its block: a receipt counts only while this is canonical.
     pub block_hash: B256,
@@ -191,10 +214,10 @@ pub struct Receipt {
     #[serde(default)]
     pub contract_address: Option<Address>,
     /// 1 for success, 0 for a revert.
-    #[serde(deserialize_with = "hex_u64::deserialize")]
+    #[serde(deserialize_with = "hex::number")]
     pub status: u64,
     /// Gas used.
-    #[serde(deserialize_with = "hex_u64::deserialize")]
+    #[serde(deserialize_with = "hex::number")]
     pub gas_used: u64,
     /// Price paid for each unit of gas; old nodes do not say.
     #[serde(default)]
@@ -240,7 +263,7 @@ fn gas_quantity<S: Serializer>(gas: &Option<u64>, serializer: S) -> Result<S::Ok
 #[serde(rename_all = "camelCase")]
 pub struct FeeHistory {
     /// Height of the first block told of.
-    #[serde(deserialize_with = "hex_u64::deserialize")]
+    #[serde(deserialize_with = "hex::number")]
     pub oldest_block: u64,
     /// Base fee of each block, and of the one after them.
     pub base_fee_per_gas: Vec<U256>,

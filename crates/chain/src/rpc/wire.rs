@@ -1,6 +1,7 @@
 //! Bodies of requests and answers: JSON-RPC 2.0, one object or a batch.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json, value::RawValue};
@@ -8,8 +9,8 @@ use serde_json::{Value, json, value::RawValue};
 use super::ask::Request;
 use super::error::NodeError;
 
-/// What came back for each request, in the order of the requests.
-pub(super) type Results = Vec<Result<Box<RawValue>, NodeError>>;
+/// What came back for each request, in the order of the requests: where in the body its result is.
+pub(super) type Results = Vec<Result<Range<usize>, NodeError>>;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -27,10 +28,14 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 impl Envelope<'_> {
-    fn outcome(self) -> Result<Result<Box<RawValue>, NodeError>, String> {
+    fn outcome(self, body: &str) -> Result<Result<Range<usize>, NodeError>, String> {
         match (self.error, self.result) {
             (Some(error), _) => Ok(Err(error)),
-            (None, Some(result)) => Ok(Ok(result.to_owned())),
+            (None, Some(result)) => {
+                // It was borrowed from the body, so it lies within.
+                let start = result.get().as_ptr() as usize - body.as_ptr() as usize;
+                Ok(Ok(start..start + result.get().len()))
+            }
             (None, None) => Err("neither result nor error".to_owned()),
         }
     }
@@ -46,11 +51,11 @@ pub(super) fn body(requests: &[Request]) -> Value {
 }
 
 /// Reads the answer to `count` requests; the error says what is malformed.
-pub(super) fn results(body: &[u8], count: usize) -> Result<Results, String> {
-    let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+pub(super) fn results(body: &str, count: usize) -> Result<Results, String> {
+    let is_batch = body.trim_start().starts_with('[');
     if !is_batch {
-        let envelope: Envelope = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let outcome = envelope.outcome()?;
+        let envelope: Envelope = serde_json::from_str(body).map_err(|error| error.to_string())?;
+        let outcome = envelope.outcome(body)?;
         return match (count, outcome) {
             (1, outcome) => Ok(vec![outcome]),
             // Nodes refuse a whole batch with a single error.
@@ -58,11 +63,11 @@ pub(super) fn results(body: &[u8], count: usize) -> Result<Results, String> {
             (_, Ok(_)) => Err("one result for a batch".to_owned()),
         };
     }
-    let envelopes: Vec<Envelope> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let envelopes: Vec<Envelope> = serde_json::from_str(body).map_err(|error| error.to_string())?;
     let mut by_id = BTreeMap::new();
     for envelope in envelopes {
         let id = envelope.id.as_u64().ok_or_else(|| format!("an answer without our id: {}", envelope.id))?;
-        if by_id.insert(id, envelope.outcome()?).is_some() {
+        if by_id.insert(id, envelope.outcome(body)?).is_some() {
             return Err(format!("two answers to request {id}"));
         }
     }
@@ -72,31 +77,29 @@ pub(super) fn results(body: &[u8], count: usize) -> Result<Results, String> {
 }
 
 /// Whether a body is an error object: some nodes send those with an HTTP error status.
-pub(super) fn refusal(body: &[u8]) -> Option<NodeError> {
-    serde_json::from_slice::<Envelope>(body).ok().and_then(|envelope| envelope.error)
+pub(super) fn refusal(body: &str) -> Option<NodeError> {
+    serde_json::from_str::<Envelope>(body).ok().and_then(|envelope| envelope.error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn texts(results: Results) -> Vec<Result<String, i64>> {
-        results
-            .into_iter()
-            .map(|one| one.map(|raw| raw.get().to_owned()).map_err(|error| error.code))
-            .collect()
+    fn texts(body: &str, count: usize) -> Vec<Result<&str, i64>> {
+        let found = results(body, count).unwrap().into_iter();
+        found.map(|one| one.map(|place| &body[place]).map_err(|error| error.code)).collect()
     }
 
     #[test]
     fn a_batch_is_put_back_into_the_order_of_its_requests() {
-        let body = br#"[{"id":1,"error":{"code":-32000,"message":"no"}},{"id":0,"result":null}]"#;
-        assert_eq!(texts(results(body, 2).unwrap()), [Ok("null".to_owned()), Err(-32000)]);
+        let body = r#"[{"id":1,"error":{"code":-32000,"message":"no"}},{"id":0,"result":null}]"#;
+        assert_eq!(texts(body, 2), [Ok("null"), Err(-32000)]);
     }
 
     #[test]
     fn one_error_for_a_whole_batch_refuses_each_request() {
-        let body = br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"batch too large"}}"#;
-        assert_eq!(texts(results(body, 2).unwrap()), [Err(-32600), Err(-32600)]);
+        let body = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"batch too large"}}"#;
+        assert_eq!(texts(body, 2), [Err(-32600), Err(-32600)]);
     }
 
     #[test]
@@ -109,7 +112,7 @@ mod tests {
             r#"{"id":0,"result":1}"#,
             "<html>",
         ] {
-            assert!(results(body.as_bytes(), 2).is_err(), "{body}");
+            assert!(results(body, 2).is_err(), "{body}");
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 macro_rules! artifacts {
     ($($name:ident = $file:literal),+ $(,)?) => {
-        $(pub(super) const $name: &str = include_str!(concat!(
+        $(pub(crate) const $name: &str = include_str!(concat!(
             env!("CARGO_MANIFEST_DIR"), "/../../contracts/artifacts/", $file, ".json"
         ));)+
     };
@@ -23,6 +23,7 @@ artifacts! {
     LOCKING_POOL = "LockingPool",
     LOCKING_POOL_MAINNET = "LockingPoolMainnet",
     SEQUENCER_SET = "MetisSequencerSet",
+    CROWD = "Crowd",
 }
 
 #[derive(Deserialize)]
@@ -31,7 +32,7 @@ struct Artifact {
 }
 
 /// What to send to create the contract.
-pub(super) fn creation(artifact: &str, arguments: Vec<u8>) -> Bytes {
+pub(crate) fn creation(artifact: &str, arguments: Vec<u8>) -> Bytes {
     let Artifact { bytecode } = serde_json::from_str(artifact).expect("a test holds the artifacts current");
     [bytecode.to_vec(), arguments].concat().into()
 }

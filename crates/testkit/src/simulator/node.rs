@@ -36,6 +36,17 @@ pub enum NodeMode {
     Down,
 }
 
+/// What the bridge of a node says of its signatures by the MPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signing {
+    /// It does not ask for any.
+    Never,
+    /// It asked, and there was one.
+    Succeeded,
+    /// It asked, and there was none yet.
+    Failed,
+}
+
 /// Where the processes of a node answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoints {
@@ -56,6 +67,7 @@ pub(super) struct Node {
     mode: NodeMode,
     port: u16,
     server: Option<Server>,
+    signing: Signing,
 }
 
 impl Node {
@@ -66,10 +78,10 @@ impl Node {
         port: u16,
     ) -> Result<Self, Error> {
         if mode == NodeMode::Down {
-            return Ok(Self { mode, port, server: None });
+            return Ok(Self { mode, port, server: None, signing: Signing::Never });
         }
         let server = Server::start(simulator, signer, port).await?;
-        Ok(Self { mode, port: server.port, server: Some(server) })
+        Ok(Self { mode, port: server.port, server: Some(server), signing: Signing::Never })
     }
 
     pub(super) fn mode(&self) -> NodeMode {
@@ -82,6 +94,14 @@ impl Node {
 
     pub(super) fn set_mode(&mut self, mode: NodeMode) {
         self.mode = mode;
+    }
+
+    pub(super) fn set_signing(&mut self, signing: Signing) {
+        self.signing = signing;
+    }
+
+    pub(super) fn signing(&self) -> Signing {
+        self.signing
     }
 
     pub(super) fn take_server(&mut self) -> Option<Server> {
@@ -161,6 +181,10 @@ struct View {
 impl View {
     fn mode(&self) -> NodeMode {
         self.simulator.mode_of(self.signer).unwrap_or(NodeMode::Down)
+    }
+
+    fn signing(&self) -> Signing {
+        self.simulator.signing_of(self.signer).unwrap_or(Signing::Never)
     }
 
     fn lags(&self) -> bool {

@@ -80,7 +80,7 @@ async fn head(context: Arc<Context>, args: Args) -> Result<Value, Fault> {
 }
 
 async fn parameters(context: Arc<Context>, args: Args) -> Result<Value, Fault> {
-    let request = GetChainParametersRequest { network: args.text("network") };
+    let request = GetChainParametersRequest { network: args.text("network"), at_block: 0 };
     Ok(wire::json(context.neighbours.indexer.clone().get_chain_parameters(request).await?.get_ref()))
 }
 

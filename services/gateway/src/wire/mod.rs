@@ -21,7 +21,8 @@ pub(crate) static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(api::DESCRIPTORS).expect("the build compiled these descriptors"));
 
 /// Fields that are not for the public: where operators' nodes are.
-const HIDDEN: &[&str] = &["sequencer.indexer.v1.Node.endpoints"];
+const HIDDEN: &[&str] =
+    &["sequencer.indexer.v1.Node.endpoints", "sequencer.indexer.v1.SourceProgress.endpoints"];
 
 /// Texts of services that may quote an endpoint; the endpoint is cut out.
 const WITHOUT_URLS: &[&str] = &["problem", "last_answer"];

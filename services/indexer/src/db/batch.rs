@@ -1,11 +1,12 @@
 //! Reward batches and what each sequencer got of them.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::{Hash, Wei};
+use store::copy::Rows;
 use store::{Error, statement};
 
 /// One batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
 pub struct Row {
     /// Batch id.
     pub batch_id: i64,
@@ -28,7 +29,7 @@ pub struct Row {
 }
 
 /// What one sequencer got of one batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
 pub struct Credit {
     /// Batch id.
     pub batch_id: i64,
@@ -42,53 +43,66 @@ pub struct Credit {
     pub amount: Wei,
 }
 
-/// Adds batches in bulk.
-///
-/// # Errors
-/// When the statement fails.
-pub async fn insert<C: ConnectionTrait>(tx: &C, network: &str, rows: &[Row]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
+/// Batches as rows.
+pub fn copy(network: &str, batches: &[Row]) -> Rows {
+    let mut rows = Rows::into_table(
+        "indexer.batch (network, batch_id, number, log_index, transaction_hash, start_epoch, end_epoch, amount,
+                        reward_per_block, method)",
+    );
+    for it in batches {
+        let mut row = rows.row();
+        row.text(network).bigint(it.batch_id).bigint(it.number).integer(it.log_index);
+        row.bytes(it.transaction_hash.0).bigint(it.start_epoch).bigint(it.end_epoch);
+        row.numeric(it.amount.0).numeric(it.reward_per_block.0).smallint(it.method);
     }
-    let sql =
-        "INSERT INTO indexer.batch (network, batch_id, number, log_index, transaction_hash, start_epoch,
-                   end_epoch, amount, reward_per_block, method)
-               SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::int[], $5::bytea[], $6::bigint[],
-                   $7::bigint[], $8::numeric[], $9::numeric[], $10::smallint[])";
-    let values = [
-        network.into(),
-        rows.iter().map(|row| row.batch_id).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.number).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.log_index).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.transaction_hash).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.start_epoch).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.end_epoch).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.amount).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.reward_per_block).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.method).collect::<Vec<_>>().into(),
-    ];
-    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing reward batches"))?;
-    Ok(())
+    rows
 }
 
-/// Adds credits in bulk.
+/// Credits as rows.
+pub fn copy_credits(network: &str, credits: &[Credit]) -> Rows {
+    let mut rows =
+        Rows::into_table("indexer.credit (network, batch_id, sequencer_id, number, blocks, amount)");
+    for Credit { batch_id, sequencer_id, number, blocks, amount } in credits {
+        let mut row = rows.row();
+        row.text(network).bigint(*batch_id).bigint(*sequencer_id).bigint(*number).bigint(*blocks);
+        row.numeric(amount.0);
+    }
+    rows
+}
+
+/// Batches above one that were announced up to a height, by id.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn insert_credits<C: ConnectionTrait>(tx: &C, network: &str, rows: &[Credit]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let sql = "INSERT INTO indexer.credit (network, batch_id, sequencer_id, number, blocks, amount)
-               SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::numeric[])";
-    let values = [
-        network.into(),
-        rows.iter().map(|row| row.batch_id).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.sequencer_id).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.number).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.blocks).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.amount).collect::<Vec<_>>().into(),
-    ];
-    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing reward credits"))?;
-    Ok(())
+pub async fn page<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    number: i64,
+    after: i64,
+    rows_max: u32,
+) -> Result<Vec<Row>, Error> {
+    let sql = "SELECT batch_id, number, log_index, transaction_hash, start_epoch, end_epoch, amount,
+                      reward_per_block, method
+                 FROM indexer.batch WHERE network = $1 AND number <= $2 AND batch_id > $3
+                ORDER BY batch_id LIMIT $4";
+    let values = [network.into(), number.into(), after.into(), i64::from(rows_max).into()];
+    Row::find_by_statement(statement(sql, values)).all(db).await.map_err(Error::at("reading reward batches"))
+}
+
+/// The credits of these batches, by batch and sequencer.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn credits<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    batches: Vec<i64>,
+) -> Result<Vec<Credit>, Error> {
+    let sql = "SELECT batch_id, sequencer_id, number, blocks, amount FROM indexer.credit
+                WHERE network = $1 AND batch_id = ANY($2::bigint[]) ORDER BY batch_id, sequencer_id";
+    let values = [network.into(), batches.into()];
+    Credit::find_by_statement(statement(sql, values))
+        .all(db)
+        .await
+        .map_err(Error::at("reading reward credits"))
 }

@@ -38,6 +38,10 @@ pub struct Row {
     pub last_contact: Option<OffsetDateTime>,
     /// Why nothing moves.
     pub problem: String,
+    /// Blocks indexed in a second while history is fetched.
+    pub blocks_per_second: i64,
+    /// The last block up to which digests stand.
+    pub digested: i64,
 }
 
 /// A block that was applied.
@@ -69,10 +73,12 @@ pub struct Seen {
     pub finalized: i64,
     /// History is being fetched.
     pub backfilling: bool,
+    /// At this many blocks in a second.
+    pub blocks_per_second: i64,
 }
 
 const COLUMNS: &str = "network, layer, chain_id, start_block, number, hash, time, latest, safe, finalized,
-    backfilling, variant, last_contact, problem";
+    backfilling, variant, last_contact, problem, blocks_per_second, digested";
 
 /// Makes the row of a chain if there is none, and gives the one that stands.
 ///
@@ -113,7 +119,7 @@ pub async fn of_all<C: ConnectionTrait>(db: &C) -> Result<Vec<Row>, Error> {
     Row::find_by_statement(statement(sql, [])).all(db).await.map_err(Error::at("reading the checkpoints"))
 }
 
-/// Moves the checkpoint to another block, or before the first.
+/// Moves the checkpoint to another block, or before the first. Digests stand up to `digested` at most from then on.
 ///
 /// # Errors
 /// When the statement fails.
@@ -122,15 +128,17 @@ pub async fn place<C: ConnectionTrait>(
     network: &str,
     layer: Layer,
     tip: Option<Tip>,
+    digested: i64,
 ) -> Result<(), Error> {
-    let sql =
-        "UPDATE indexer.checkpoint SET number = $3, hash = $4, time = $5 WHERE network = $1 AND layer = $2";
+    let sql = "UPDATE indexer.checkpoint SET number = $3, hash = $4, time = $5, digested = $6
+                WHERE network = $1 AND layer = $2";
     let values = [
         network.into(),
         layer.column().into(),
         tip.map(|tip| tip.number).into(),
         tip.map(|tip| tip.hash).into(),
         tip.map(|tip| tip.time).into(),
+        digested.into(),
     ];
     tx.execute_raw(statement(sql, values)).await.map_err(Error::at("moving a checkpoint"))?;
     Ok(())
@@ -141,9 +149,9 @@ pub async fn place<C: ConnectionTrait>(
 /// # Errors
 /// When the statement fails.
 pub async fn see<C: ConnectionTrait>(tx: &C, network: &str, layer: Layer, seen: Seen) -> Result<(), Error> {
-    let Seen { latest, safe, finalized, backfilling } = seen;
+    let Seen { latest, safe, finalized, backfilling, blocks_per_second } = seen;
     let sql = "UPDATE indexer.checkpoint
-                  SET latest = $3, safe = $4, finalized = $5, backfilling = $6,
+                  SET latest = $3, safe = $4, finalized = $5, backfilling = $6, blocks_per_second = $7,
                       last_contact = clock_timestamp(), problem = ''
                 WHERE network = $1 AND layer = $2";
     let values = [
@@ -153,8 +161,21 @@ pub async fn see<C: ConnectionTrait>(tx: &C, network: &str, layer: Layer, seen: 
         safe.into(),
         finalized.into(),
         backfilling.into(),
+        blocks_per_second.into(),
     ];
     tx.execute_raw(statement(sql, values)).await.map_err(Error::at("noting the head of a chain"))?;
+    Ok(())
+}
+
+/// Blocks above a height are gone: nothing above it is safe or final any more.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn loosen<C: ConnectionTrait>(tx: &C, network: &str, layer: Layer, to: i64) -> Result<(), Error> {
+    let sql = "UPDATE indexer.checkpoint SET safe = least(safe, $3), finalized = least(finalized, $3)
+                WHERE network = $1 AND layer = $2";
+    let values = [network.into(), layer.column().into(), to.max(0).into()];
+    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("taking back what was final"))?;
     Ok(())
 }
 

@@ -2,7 +2,11 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::Addr;
+use store::copy::Rows;
 use store::{Error, statement};
+use time::OffsetDateTime;
+
+use super::Layer;
 
 /// One epoch from a block on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
@@ -32,51 +36,26 @@ pub struct Parameters {
     pub mpc: Addr,
 }
 
-/// Adds versions in bulk.
-///
-/// # Errors
-/// When the statement fails.
-pub async fn insert<C: ConnectionTrait>(tx: &C, network: &str, rows: &[Row]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
+/// Versions as rows.
+pub fn copy<'a>(network: &str, epochs: impl IntoIterator<Item = &'a Row>) -> Rows {
+    let mut rows = Rows::into_table(
+        "indexer.epoch (network, epoch_id, number, signer, start_block, end_block, respanned)",
+    );
+    for Row { epoch_id, number, signer, start_block, end_block, respanned } in epochs {
+        let mut row = rows.row();
+        row.text(network).bigint(*epoch_id).bigint(*number).bytes(signer.0);
+        row.bigint(*start_block).bigint(*end_block).boolean(*respanned);
     }
-    let sql = "INSERT INTO indexer.epoch (network, epoch_id, number, signer, start_block, end_block, respanned)
-               SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bool[])";
-    let values = [
-        network.into(),
-        rows.iter().map(|row| row.epoch_id).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.number).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.signer).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.start_block).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.end_block).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.respanned).collect::<Vec<_>>().into(),
-    ];
-    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing epochs"))?;
-    Ok(())
+    rows
 }
 
-/// Adds versions of the parameters in bulk.
-///
-/// # Errors
-/// When the statement fails.
-pub async fn insert_parameters<C: ConnectionTrait>(
-    tx: &C,
-    network: &str,
-    rows: &[Parameters],
-) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
+/// Versions of the parameters as rows.
+pub fn copy_parameters<'a>(network: &str, versions: impl IntoIterator<Item = &'a Parameters>) -> Rows {
+    let mut rows = Rows::into_table("indexer.set_parameters (network, number, epoch_length, mpc)");
+    for Parameters { number, epoch_length, mpc } in versions {
+        rows.row().text(network).bigint(*number).bigint(*epoch_length).bytes(mpc.0);
     }
-    let sql = "INSERT INTO indexer.set_parameters (network, number, epoch_length, mpc)
-               SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[])";
-    let values = [
-        network.into(),
-        rows.iter().map(|row| row.number).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.epoch_length).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.mpc).collect::<Vec<_>>().into(),
-    ];
-    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing the parameters of L2"))?;
-    Ok(())
+    rows
 }
 
 /// The newest epochs below a number, newest first, each in its last version; of one producer if named.
@@ -112,4 +91,73 @@ pub async fn parameters<C: ConnectionTrait>(db: &C, network: &str) -> Result<Opt
         .one(db)
         .await
         .map_err(Error::at("reading the parameters of L2"))
+}
+
+/// The version of the parameters that holds after block `number`.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn parameters_as_of<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    number: i64,
+) -> Result<Option<Parameters>, Error> {
+    let sql = "SELECT number, epoch_length, mpc FROM indexer.set_parameters
+                WHERE network = $1 AND number <= $2 ORDER BY number DESC LIMIT 1";
+    Parameters::find_by_statement(statement(sql, [network.into(), number.into()]))
+        .one(db)
+        .await
+        .map_err(Error::at("reading the parameters of L2"))
+}
+
+/// The version of the parameters that held at a time.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn parameters_at<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    time: OffsetDateTime,
+) -> Result<Option<Parameters>, Error> {
+    let sql = "SELECT p.number, p.epoch_length, p.mpc FROM indexer.set_parameters p
+                 JOIN indexer.block b ON b.network = p.network AND b.layer = $3 AND b.number = p.number
+                WHERE p.network = $1 AND b.time <= $2 ORDER BY p.number DESC LIMIT 1";
+    Parameters::find_by_statement(statement(sql, [network.into(), time.into(), Layer::L2.column().into()]))
+        .one(db)
+        .await
+        .map_err(Error::at("reading the parameters of L2"))
+}
+
+/// The last epoch that begins at or below a block, as it stands now.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn begun_by<C: ConnectionTrait>(db: &C, network: &str, block: i64) -> Result<Option<Row>, Error> {
+    // The last version counts, and a re-span may have moved its beginning: compared after it was found.
+    let sql = "SELECT epoch_id, number, signer, start_block, end_block, respanned
+                 FROM (SELECT DISTINCT ON (epoch_id) * FROM indexer.epoch
+                        WHERE network = $1 ORDER BY epoch_id DESC, number DESC) AS e
+                WHERE start_block <= $2 ORDER BY epoch_id DESC LIMIT 1";
+    Row::find_by_statement(statement(sql, [network.into(), block.into()]))
+        .one(db)
+        .await
+        .map_err(Error::at("looking for the epoch of a block"))
+}
+
+/// Epochs above a number as they stood after block `number`, oldest first.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn page_as_of<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    number: i64,
+    after: i64,
+    rows_max: u32,
+) -> Result<Vec<Row>, Error> {
+    let sql = "SELECT DISTINCT ON (epoch_id) epoch_id, number, signer, start_block, end_block, respanned
+                 FROM indexer.epoch WHERE network = $1 AND number <= $2 AND epoch_id > $3
+                ORDER BY epoch_id, number DESC LIMIT $4";
+    let values = [network.into(), number.into(), after.into(), i64::from(rows_max).into()];
+    Row::find_by_statement(statement(sql, values)).all(db).await.map_err(Error::at("reading epochs"))
 }

@@ -1,53 +1,83 @@
-//! Logs of canonical blocks, raw and decoded.
+//! Logs of canonical blocks as they came, with the few words by which they are found.
 
+use alloy_primitives::{Address, B256, U256};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
-use store::column::{Addr, Hash};
+use store::column::{Addr, Hash, Wei};
+use store::copy::Rows;
 use store::{Error, statement};
+use time::OffsetDateTime;
 
 use super::Layer;
 
-/// One log with what it means.
+/// Kind of the METIS transfers that are kept as evidence for other logs, and never listed.
+pub const EVIDENCE: &str = "Transfer";
+
+/// One log on its way into the table; it borrows from the answer that it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct Row<'a> {
     /// Height of its block.
     pub number: i64,
     /// Place in the block.
     pub log_index: i32,
-    /// Its block.
-    pub block_hash: Hash,
-    /// Its transaction.
-    pub transaction_hash: Hash,
     /// Place of the transaction in the block.
     pub transaction_index: i32,
-    /// Sender of the transaction.
-    pub transaction_from: Option<Addr>,
     /// Emitting contract.
-    pub address: Addr,
+    pub address: Address,
     /// Topics, at most four.
-    pub topics: Vec<Hash>,
+    pub topics: &'a [B256],
     /// What is not indexed.
-    pub data: Vec<u8>,
+    pub data: &'a [u8],
     /// Contract event name.
-    pub kind: String,
+    pub kind: &'static str,
     /// Sequencer it is about.
     pub sequencer_id: Option<i64>,
-    /// Owner or signer it is about.
-    pub account: Option<Addr>,
-    /// The `ChainEvent` message as it is sent; none for evidence.
-    pub event: Option<Vec<u8>>,
+    /// Of a Relocked: the part that came from unclaimed reward.
+    pub from_reward: Option<U256>,
 }
 
-/// One event as it is sent, with its place.
+/// One log as it is read, with its block and transaction.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
-pub struct Sent {
+pub struct Stored {
     /// Which chain.
     pub layer: i16,
     /// Height.
     pub number: i64,
     /// Place in the block.
     pub log_index: i32,
-    /// The `ChainEvent` message.
-    pub event: Vec<u8>,
+    /// Place of the transaction in the block.
+    pub transaction_index: i32,
+    /// Emitting contract.
+    pub address: Addr,
+    /// First topic, which names the event.
+    pub topic0: Option<Hash>,
+    /// Second topic.
+    pub topic1: Option<Hash>,
+    /// Third topic.
+    pub topic2: Option<Hash>,
+    /// Fourth topic.
+    pub topic3: Option<Hash>,
+    /// What is not indexed.
+    pub data: Vec<u8>,
+    /// Contract event name.
+    pub kind: String,
+    /// Of a Relocked: the part that came from unclaimed reward.
+    pub from_reward: Option<Wei>,
+    /// Its block.
+    pub block_hash: Hash,
+    /// Time of its block.
+    pub block_time: OffsetDateTime,
+    /// Its transaction.
+    pub transaction_hash: Hash,
+    /// Sender of the transaction, where known.
+    pub sender: Option<Addr>,
+}
+
+impl Stored {
+    /// The topics in their order.
+    pub fn topics(&self) -> Vec<B256> {
+        let topics = [self.topic0, self.topic1, self.topic2, self.topic3];
+        topics.into_iter().map_while(|topic| topic.map(|topic| topic.0)).collect()
+    }
 }
 
 /// Which events a list wants; `None` and empty mean any.
@@ -67,66 +97,31 @@ pub struct Filter {
     pub transaction_hash: Option<Hash>,
 }
 
-fn bytes(value: Option<impl AsRef<[u8]>>) -> Vec<u8> {
-    // Arrays are bound without nulls: an empty value stands for none and becomes one in the statement.
-    value.map(|value| value.as_ref().to_vec()).unwrap_or_default()
-}
+const STORED: &str =
+    "SELECT l.layer, l.number, l.log_index, l.transaction_index, l.address, l.topic0, l.topic1, l.topic2,
+        l.topic3, l.data, l.kind, l.from_reward, b.hash AS block_hash, b.time AS block_time,
+        t.hash AS transaction_hash, t.sender
+   FROM indexer.log l
+   JOIN indexer.block b ON b.network = l.network AND b.layer = l.layer AND b.number = l.number
+   JOIN indexer.transaction t ON t.network = l.network AND t.layer = l.layer AND t.number = l.number
+        AND t.transaction_index = l.transaction_index";
 
-/// Adds logs in bulk.
-///
-/// # Errors
-/// When the statement fails, as for a log that is there already: the blocks were not unwound.
-pub async fn insert<C: ConnectionTrait>(
-    tx: &C,
-    network: &str,
-    layer: Layer,
-    rows: &[Row],
-) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
+/// Logs as rows.
+pub fn copy(network: &str, layer: Layer, logs: &[Row<'_>]) -> Rows {
+    let mut rows = Rows::into_table(
+        "indexer.log (network, layer, number, log_index, transaction_index, address, topic0, topic1, topic2, topic3,
+                      data, kind, sequencer_id, from_reward)",
+    );
+    for log in logs {
+        let mut row = rows.row();
+        row.text(network).smallint(layer.column()).bigint(log.number).integer(log.log_index);
+        row.integer(log.transaction_index).bytes(log.address);
+        (0..4).for_each(|place| {
+            row.maybe_bytes(log.topics.get(place));
+        });
+        row.bytes(log.data).text(log.kind).maybe_bigint(log.sequencer_id).maybe_numeric(log.from_reward);
     }
-    let sql = "INSERT INTO indexer.log (network, layer, number, log_index, block_hash, transaction_hash,
-                   transaction_index, transaction_from, address, topic0, topic1, topic2, topic3, data, kind,
-                   sequencer_id, account, event)
-               SELECT $1, $2, number, log_index, block_hash, transaction_hash, transaction_index,
-                      nullif(transaction_from, ''), address, nullif(topic0, ''), nullif(topic1, ''),
-                      nullif(topic2, ''), nullif(topic3, ''), data, kind, nullif(sequencer_id, 0),
-                      nullif(account, ''), nullif(event, '')
-                 FROM unnest($3::bigint[], $4::int[], $5::bytea[], $6::bytea[], $7::int[], $8::bytea[],
-                             $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[],
-                             $14::bytea[], $15::text[], $16::bigint[], $17::bytea[], $18::bytea[])
-                   AS t (number, log_index, block_hash, transaction_hash, transaction_index,
-                         transaction_from, address, topic0, topic1, topic2, topic3, data, kind,
-                         sequencer_id, account, event)";
-    fn all<T>(rows: &[Row], of: impl Fn(&Row) -> T) -> Value
-    where
-        Vec<T>: Into<Value>,
-    {
-        rows.iter().map(of).collect::<Vec<T>>().into()
-    }
-    let topic = |place: usize| all(rows, move |row| bytes(row.topics.get(place).map(|topic| topic.0)));
-    let values = [
-        network.into(),
-        layer.column().into(),
-        all(rows, |row| row.number),
-        all(rows, |row| row.log_index),
-        all(rows, |row| row.block_hash),
-        all(rows, |row| row.transaction_hash),
-        all(rows, |row| row.transaction_index),
-        all(rows, |row| bytes(row.transaction_from.map(|from| from.0))),
-        all(rows, |row| row.address),
-        topic(0),
-        topic(1),
-        topic(2),
-        topic(3),
-        all(rows, |row| row.data.clone()),
-        all(rows, |row| row.kind.clone()),
-        all(rows, |row| row.sequencer_id.unwrap_or_default()),
-        all(rows, |row| bytes(row.account.map(|account| account.0))),
-        all(rows, |row| row.event.clone().unwrap_or_default()),
-    ];
-    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing logs"))?;
-    Ok(())
+    rows
 }
 
 /// Events above one height up to another, in chain order.
@@ -139,12 +134,31 @@ pub async fn between<C: ConnectionTrait>(
     layer: Layer,
     (above, to): (i64, i64),
     rows_max: i64,
-) -> Result<Vec<Sent>, Error> {
-    let sql = "SELECT layer, number, log_index, event FROM indexer.log
-                WHERE network = $1 AND layer = $2 AND number > $3 AND number <= $4 AND event IS NOT NULL
-                ORDER BY number, log_index LIMIT $5";
+) -> Result<Vec<Stored>, Error> {
+    let sql = format!(
+        "{STORED} WHERE l.network = $1 AND l.layer = $2 AND l.number > $3 AND l.number <= $4 AND l.kind <> 'Transfer'
+          ORDER BY l.number, l.log_index LIMIT $5"
+    );
     let values = [network.into(), layer.column().into(), above.into(), to.into(), rows_max.into()];
-    Sent::find_by_statement(statement(sql, values)).all(db).await.map_err(Error::at("reading events"))
+    Stored::find_by_statement(statement(sql, values)).all(db).await.map_err(Error::at("reading events"))
+}
+
+/// Everything that was logged above one height up to another, evidence too, in chain order.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn all_between<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    layer: Layer,
+    (above, to): (i64, i64),
+) -> Result<Vec<Stored>, Error> {
+    let sql = format!(
+        "{STORED} WHERE l.network = $1 AND l.layer = $2 AND l.number > $3 AND l.number <= $4
+          ORDER BY l.number, l.log_index"
+    );
+    let values = [network.into(), layer.column().into(), above.into(), to.into()];
+    Stored::find_by_statement(statement(sql, values)).all(db).await.map_err(Error::at("reading logs"))
 }
 
 /// Events that a filter lets through, after a place, by chain and then in chain order.
@@ -157,13 +171,13 @@ pub async fn page<C: ConnectionTrait>(
     filter: &Filter,
     after: (i16, i64, i32),
     rows_max: u32,
-) -> Result<Vec<Sent>, Error> {
+) -> Result<Vec<Stored>, Error> {
     let Filter { layer, sequencer_id, kinds, from_number, to_number, transaction_hash } = filter;
     let (layer_after, number_after, index_after) = after;
-    let mut sql = "SELECT layer, number, log_index, event FROM indexer.log
-                    WHERE network = $1 AND (layer, number, log_index) > ($2, $3, $4) AND number >= $5
-                      AND event IS NOT NULL"
-        .to_owned();
+    let mut sql = format!(
+        "{STORED} WHERE l.network = $1 AND (l.layer, l.number, l.log_index) > ($2, $3, $4) AND l.number >= $5
+            AND l.kind <> 'Transfer'"
+    );
     let mut values: Vec<Value> = vec![
         network.into(),
         layer_after.into(),
@@ -176,20 +190,21 @@ pub async fn page<C: ConnectionTrait>(
         sql.push_str(&format!(" AND {}", condition.replace('?', &format!("${}", values.len()))));
     };
     if let Some(layer) = layer {
-        also("layer = ?", layer.column().into());
+        also("l.layer = ?", layer.column().into());
     }
     if let Some(id) = sequencer_id {
-        also("sequencer_id = ?", (*id).into());
+        also("l.sequencer_id = ?", (*id).into());
     }
     if !kinds.is_empty() {
-        also("kind = ANY(?)", kinds.clone().into());
+        also("l.kind = ANY(?)", kinds.clone().into());
     }
     if let Some(to) = to_number {
-        also("number <= ?", (*to).into());
+        also("l.number <= ?", (*to).into());
     }
     if let Some(hash) = transaction_hash {
-        also("transaction_hash = ?", (*hash).into());
+        also("t.hash = ?", (*hash).into());
+        also("t.network = ?", network.into());
     }
-    sql.push_str(&format!(" ORDER BY layer, number, log_index LIMIT {rows_max}"));
-    Sent::find_by_statement(statement(sql, values)).all(db).await.map_err(Error::at("listing events"))
+    sql.push_str(&format!(" ORDER BY l.layer, l.number, l.log_index LIMIT {rows_max}"));
+    Stored::find_by_statement(statement(sql, values)).all(db).await.map_err(Error::at("listing events"))
 }

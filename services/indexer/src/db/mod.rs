@@ -5,13 +5,20 @@
 pub mod batch;
 pub mod block;
 pub mod checkpoint;
+pub mod derived;
 pub mod epoch;
+pub mod implementation;
 pub mod log;
+pub mod missed_turn;
 pub mod node;
+pub mod node_chain;
+pub mod node_event;
 pub mod parameters;
 pub mod reconciliation;
 pub mod record;
 pub mod reorg;
+pub mod resync;
+pub mod transaction;
 pub mod whitelist;
 
 use api::types::v1 as types;
@@ -88,11 +95,12 @@ pub async fn snapshot(db: &DatabaseConnection) -> Result<DatabaseTransaction, Er
 }
 
 /// What is kept of each chain above a height.
-const UNWOUND_L1: &[&str] = &["sequencer_record", "signer", "whitelist", "parameters", "credit", "batch"];
-const UNWOUND_L2: &[&str] = &["epoch", "set_parameters"];
+const UNWOUND_L1: &[&str] =
+    &["sequencer_record", "signer", "whitelist", "parameters", "credit", "batch", "implementation"];
+const UNWOUND_L2: &[&str] = &["epoch", "set_parameters", "missed_turn"];
 
-/// Takes back everything above `to`: its blocks are marked as orphaned by a new row of `reorg`, all
-/// else that came from them is deleted. Must run in one transaction with the new checkpoint.
+/// Takes back everything above `reorg.to_number`, and notes it in `reorg`. Must run in one transaction with the new
+/// checkpoint.
 ///
 /// # Errors
 /// When a statement fails.
@@ -102,12 +110,12 @@ pub async fn unwind<C: ConnectionTrait>(
     layer: Layer,
     reorg: &reorg::New,
 ) -> Result<(), Error> {
-    let failed = || Error::at("taking back blocks");
-    let id = reorg::insert(tx, network, layer, reorg).await?;
-    block::orphan_above(tx, network, layer, reorg.to_number, id).await?;
-    let values = || [network.into(), layer.column().into(), reorg.to_number.into()];
-    let logs = "DELETE FROM indexer.log WHERE network = $1 AND layer = $2 AND number > $3";
-    tx.execute_raw(statement(logs, values())).await.map_err(failed())?;
+    reorg::insert(tx, network, layer, reorg).await?;
+    for table in ["log", "transaction", "block"] {
+        let sql = format!("DELETE FROM indexer.{table} WHERE network = $1 AND layer = $2 AND number > $3");
+        let values = [network.into(), layer.column().into(), reorg.to_number.into()];
+        tx.execute_raw(statement(sql, values)).await.map_err(Error::at("taking back logs"))?;
+    }
     let tables = match layer {
         Layer::L1 => UNWOUND_L1,
         Layer::L2 => UNWOUND_L2,
@@ -115,7 +123,7 @@ pub async fn unwind<C: ConnectionTrait>(
     for table in tables {
         let sql = format!("DELETE FROM indexer.{table} WHERE network = $1 AND number > $2");
         let values = [network.into(), reorg.to_number.into()];
-        tx.execute_raw(statement(sql, values)).await.map_err(failed())?;
+        tx.execute_raw(statement(sql, values)).await.map_err(Error::at("taking back blocks"))?;
     }
     Ok(())
 }

@@ -31,11 +31,26 @@ pub struct Row {
     pub probed_at: Option<OffsetDateTime>,
     /// What the probe found, as the probed half of the `Node` message.
     pub report: Option<Vec<u8>>,
+    /// What was taken for true by it, as `nodes::settled` writes it.
+    pub settled: Option<serde_json::Value>,
+}
+
+/// What a probe leaves behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// When it was.
+    pub probed_at: OffsetDateTime,
+    /// The sequencer may lock.
+    pub ready_to_lock: bool,
+    /// The probed half of the `Node` message.
+    pub report: Vec<u8>,
+    /// What is taken for true.
+    pub settled: serde_json::Value,
 }
 
 const SELECT: &str =
     "SELECT n.id, n.network, n.name, n.signer, n.themis_rpc, n.themis_rest, n.bridge, n.l2geth, n.dtl,
-                             p.probed_at, p.report
+                             p.probed_at, p.report, p.settled
                         FROM indexer.node n LEFT JOIN indexer.node_probe p ON p.node_id = n.id";
 
 /// Adds a node; `false` if the network has one of this name.
@@ -55,6 +70,7 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<bool, Error
         dtl,
         probed_at: _,
         report: _,
+        settled: _,
     } = row.clone();
     let sql =
         "INSERT INTO indexer.node (id, network, name, signer, themis_rpc, themis_rest, bridge, l2geth, dtl)
@@ -137,22 +153,17 @@ pub async fn page<C: ConnectionTrait>(
     Row::find_by_statement(statement(sql, values)).all(db).await.map_err(Error::at("listing nodes"))
 }
 
-/// Keeps what a probe found; a node that was removed meanwhile is left alone.
+/// Keeps what a probe found and what is taken for true by it; `false` if the node was removed meanwhile.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn put_probe<C: ConnectionTrait>(
-    tx: &C,
-    id: Uuid,
-    probed_at: OffsetDateTime,
-    ready_to_lock: bool,
-    report: Vec<u8>,
-) -> Result<(), Error> {
-    let sql = "INSERT INTO indexer.node_probe (node_id, probed_at, ready_to_lock, report)
-               SELECT id, $2, $3, $4 FROM indexer.node WHERE id = $1
+pub async fn put_probe<C: ConnectionTrait>(tx: &C, id: Uuid, probe: &Probe) -> Result<bool, Error> {
+    let Probe { probed_at, ready_to_lock, report, settled } = probe.clone();
+    let sql = "INSERT INTO indexer.node_probe (node_id, probed_at, ready_to_lock, report, settled)
+               SELECT id, $2, $3, $4, $5 FROM indexer.node WHERE id = $1
                ON CONFLICT (node_id) DO UPDATE SET probed_at = excluded.probed_at,
-                   ready_to_lock = excluded.ready_to_lock, report = excluded.report";
-    let values = [id.into(), probed_at.into(), ready_to_lock.into(), report.into()];
-    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing a probe"))?;
-    Ok(())
+                   ready_to_lock = excluded.ready_to_lock, report = excluded.report, settled = excluded.settled";
+    let values = [id.into(), probed_at.into(), ready_to_lock.into(), report.into(), settled.into()];
+    let done = tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing a probe"))?;
+    Ok(done.rows_affected() == 1)
 }

@@ -2,6 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::{Addr, Wei};
+use store::copy::Rows;
 use store::{Error, statement};
 
 /// One version.
@@ -49,43 +50,27 @@ const COLUMNS: &str = "number, min_lock, max_lock, total_locked, total_rewards_l
     exit_delay_seconds, signer_update_throttle, batch_id, batch_block, batch_start_epoch, batch_end_epoch, paused,
     active_count, exiting_count, exited_count, reward_payer, mpc";
 
-/// Adds versions in bulk.
-///
-/// # Errors
-/// When the statement fails.
-pub async fn insert<C: ConnectionTrait>(tx: &C, network: &str, rows: &[Row]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "INSERT INTO indexer.parameters (network, {COLUMNS})
-         SELECT $1, * FROM unnest($2::bigint[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[],
-             $7::numeric[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-             $13::bigint[], $14::bool[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bytea[], $19::bytea[])"
+/// Versions as rows.
+pub fn copy(network: &str, versions: &[Row]) -> Rows {
+    let mut rows = Rows::into_table(
+        "indexer.parameters (network, number, min_lock, max_lock, total_locked, total_rewards_liquidated,
+                             reward_per_block, exit_delay_seconds, signer_update_throttle, batch_id, batch_block,
+                             batch_start_epoch, batch_end_epoch, paused, active_count, exiting_count, exited_count,
+                             reward_payer, mpc)",
     );
-    let values = [
-        network.into(),
-        rows.iter().map(|row| row.number).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.min_lock).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.max_lock).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.total_locked).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.total_rewards_liquidated).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.reward_per_block).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.exit_delay_seconds).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.signer_update_throttle).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.batch_id).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.batch_block).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.batch_start_epoch).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.batch_end_epoch).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.paused).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.active_count).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.exiting_count).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.exited_count).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.reward_payer).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.mpc).collect::<Vec<_>>().into(),
-    ];
-    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing parameters"))?;
-    Ok(())
+    for it in versions {
+        let mut row = rows.row();
+        row.text(network).bigint(it.number).numeric(it.min_lock.0).numeric(it.max_lock.0);
+        row.numeric(it.total_locked.0).numeric(it.total_rewards_liquidated.0).numeric(it.reward_per_block.0);
+        row.bigint(it.exit_delay_seconds).bigint(it.signer_update_throttle);
+        row.bigint(it.batch_id)
+            .bigint(it.batch_block)
+            .bigint(it.batch_start_epoch)
+            .bigint(it.batch_end_epoch);
+        row.boolean(it.paused).bigint(it.active_count).bigint(it.exiting_count).bigint(it.exited_count);
+        row.bytes(it.reward_payer.0).bytes(it.mpc.0);
+    }
+    rows
 }
 
 /// The version that holds after block `number`.

@@ -2,6 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::{Addr, Wei};
+use store::copy::Rows;
 use store::{Error, statement};
 
 /// One record from a block on.
@@ -53,60 +54,31 @@ pub struct Signer {
 const COLUMNS: &str = "sequencer_id, number, status, owner, signer, pubkey, reward_recipient, amount, reward,
     nonce, activation_batch, updated_batch, deactivation_batch, deactivation_time, unlock_claim_time";
 
-/// Adds versions in bulk.
-///
-/// # Errors
-/// When the statement fails.
-pub async fn insert<C: ConnectionTrait>(tx: &C, network: &str, rows: &[Row]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "INSERT INTO indexer.sequencer_record (network, {COLUMNS})
-         SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::smallint[], $5::bytea[], $6::bytea[],
-             $7::bytea[], $8::bytea[], $9::numeric[], $10::numeric[], $11::bigint[], $12::bigint[],
-             $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[])"
+/// Versions as rows.
+pub fn copy(network: &str, records: &[Row]) -> Rows {
+    let mut rows = Rows::into_table(
+        "indexer.sequencer_record (network, sequencer_id, number, status, owner, signer, pubkey, reward_recipient, amount,
+                                   reward, nonce, activation_batch, updated_batch, deactivation_batch,
+                                   deactivation_time, unlock_claim_time)",
     );
-    let values = [
-        network.into(),
-        rows.iter().map(|row| row.sequencer_id).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.number).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.status).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.owner).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.signer).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.pubkey.clone()).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.reward_recipient).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.amount).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.reward).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.nonce).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.activation_batch).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.updated_batch).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.deactivation_batch).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.deactivation_time).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.unlock_claim_time).collect::<Vec<_>>().into(),
-    ];
-    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing sequencer records"))?;
-    Ok(())
+    for it in records {
+        let mut row = rows.row();
+        row.text(network).bigint(it.sequencer_id).bigint(it.number).smallint(it.status);
+        row.bytes(it.owner.0).bytes(it.signer.0).bytes(&it.pubkey).bytes(it.reward_recipient.0);
+        row.numeric(it.amount.0).numeric(it.reward.0).bigint(it.nonce);
+        row.bigint(it.activation_batch).bigint(it.updated_batch).bigint(it.deactivation_batch);
+        row.bigint(it.deactivation_time).bigint(it.unlock_claim_time);
+    }
+    rows
 }
 
-/// Adds signers in bulk.
-///
-/// # Errors
-/// When the statement fails, as for a signer that was used before, which the contract forbids.
-pub async fn insert_signers<C: ConnectionTrait>(tx: &C, network: &str, rows: &[Signer]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
+/// Signers as rows. The contract takes none twice.
+pub fn copy_signers(network: &str, signers: &[Signer]) -> Rows {
+    let mut rows = Rows::into_table("indexer.signer (network, signer, sequencer_id, number)");
+    for Signer { signer, sequencer_id, number } in signers {
+        rows.row().text(network).bytes(signer.0).bigint(*sequencer_id).bigint(*number);
     }
-    let sql = "INSERT INTO indexer.signer (network, signer, sequencer_id, number)
-               SELECT $1, * FROM unnest($2::bytea[], $3::bigint[], $4::bigint[])";
-    let values = [
-        network.into(),
-        rows.iter().map(|row| row.signer).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.sequencer_id).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.number).collect::<Vec<_>>().into(),
-    ];
-    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing signers"))?;
-    Ok(())
+    rows
 }
 
 /// All records after block `number`, by id.
@@ -124,21 +96,22 @@ pub async fn as_of<C: ConnectionTrait>(db: &C, network: &str, number: i64) -> Re
         .map_err(Error::at("reading sequencer records"))
 }
 
-/// Records in their last version with ids above one, by id.
+/// Records with ids above one as they stood after block `number`, by id.
 ///
 /// # Errors
 /// When the statement fails.
 pub async fn page<C: ConnectionTrait>(
     db: &C,
     network: &str,
+    number: i64,
     after: i64,
     rows_max: u32,
 ) -> Result<Vec<Row>, Error> {
     let sql = format!(
         "SELECT DISTINCT ON (sequencer_id) {COLUMNS} FROM indexer.sequencer_record
-          WHERE network = $1 AND sequencer_id > $2 ORDER BY sequencer_id, number DESC LIMIT $3"
+          WHERE network = $1 AND number <= $2 AND sequencer_id > $3 ORDER BY sequencer_id, number DESC LIMIT $4"
     );
-    let values = [network.into(), after.into(), i64::from(rows_max).into()];
+    let values = [network.into(), number.into(), after.into(), i64::from(rows_max).into()];
     Row::find_by_statement(statement(sql, values))
         .all(db)
         .await

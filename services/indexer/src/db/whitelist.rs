@@ -2,6 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::{Addr, Hash};
+use store::copy::Rows;
 use store::{Error, statement};
 use time::OffsetDateTime;
 
@@ -39,28 +40,17 @@ pub struct Entry {
     pub time: OffsetDateTime,
 }
 
-/// Adds changes in bulk.
-///
-/// # Errors
-/// When the statement fails.
-pub async fn insert<C: ConnectionTrait>(tx: &C, network: &str, rows: &[Row]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
+/// Changes as rows.
+pub fn copy(network: &str, changes: &[Row]) -> Rows {
+    let mut rows = Rows::into_table(
+        "indexer.whitelist (network, owner, number, log_index, block_hash, transaction_hash, whitelisted)",
+    );
+    for it in changes {
+        let mut row = rows.row();
+        row.text(network).bytes(it.owner.0).bigint(it.number).integer(it.log_index);
+        row.bytes(it.block_hash.0).bytes(it.transaction_hash.0).boolean(it.whitelisted);
     }
-    let sql = "INSERT INTO indexer.whitelist
-                   (network, owner, number, log_index, block_hash, transaction_hash, whitelisted)
-               SELECT $1, * FROM unnest($2::bytea[], $3::bigint[], $4::int[], $5::bytea[], $6::bytea[], $7::bool[])";
-    let values = [
-        network.into(),
-        rows.iter().map(|row| row.owner).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.number).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.log_index).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.block_hash).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.transaction_hash).collect::<Vec<_>>().into(),
-        rows.iter().map(|row| row.whitelisted).collect::<Vec<_>>().into(),
-    ];
-    tx.execute_raw(statement(sql, values)).await.map_err(Error::at("storing the whitelist"))?;
-    Ok(())
+    rows
 }
 
 /// The last change of an owner.
@@ -95,4 +85,31 @@ pub async fn as_of<C: ConnectionTrait>(db: &C, network: &str, number: i64) -> Re
         .all(db)
         .await
         .map_err(Error::at("reading the whitelist"))
+}
+
+/// Whether an owner is on the whitelist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
+pub struct State {
+    /// Owner.
+    pub owner: Addr,
+    /// It is.
+    pub whitelisted: bool,
+}
+
+/// Owners above one that were ever on the whitelist, as they stood after block `number`, by address.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn page<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    number: i64,
+    after: Option<Addr>,
+    rows_max: u32,
+) -> Result<Vec<State>, Error> {
+    let sql = "SELECT DISTINCT ON (owner) owner, whitelisted FROM indexer.whitelist
+                WHERE network = $1 AND number <= $2 AND ($3::bytea IS NULL OR owner > $3)
+                ORDER BY owner, number DESC, log_index DESC LIMIT $4";
+    let values = [network.into(), number.into(), after.into(), i64::from(rows_max).into()];
+    State::find_by_statement(statement(sql, values)).all(db).await.map_err(Error::at("reading the whitelist"))
 }

@@ -7,7 +7,7 @@ use domain::ids::{EpochId, Height};
 
 use super::wire::Derived;
 use super::{Changes, Gap, Place};
-use crate::db::{column, epoch, height};
+use crate::db::{column, epoch, height, missed_turn};
 
 /// Epochs loaded to go on from: a re-span changes at most the newest and the one before.
 pub const LOADED: u32 = 3;
@@ -93,8 +93,27 @@ impl Epochs {
                 note(place, &after, true, changes);
             }
         }
-        Ok(displaced.missed().next().map_or(Derived::None, |turn| Derived::Displaced(turn.signer)))
+        // The contract can take two turns at once: the rest of the running epoch, and the queued one.
+        for (turn, overwritten) in [(displaced.cut, false), (displaced.overwritten, true)] {
+            if let Some(turn) = turn.filter(|turn| turn.signer != displaced.by) {
+                changes.missed_turns.push(missed_turn::Row {
+                    number: column(place.number),
+                    log_index: index(place),
+                    epoch_id: column(turn.epoch.0),
+                    signer: turn.signer.into(),
+                    blocks_lost: column(turn.blocks_lost),
+                    overwritten,
+                    by_signer: displaced.by.into(),
+                });
+            }
+        }
+        Ok(Derived::Displaced(displaced.missed().map(|turn| turn.signer).collect()))
     }
+}
+
+/// The place of a log as a column; no block has so many logs that it would not fit.
+fn index(place: &Place) -> i32 {
+    i32::try_from(place.log_index).unwrap_or(i32::MAX)
 }
 
 fn gap(place: &Place, misfit: &Misfit) -> Gap {
@@ -172,7 +191,7 @@ mod tests {
         let (rows, derived, epochs) =
             after(&[commit(0, 0, 99, OLD), commit(1, 100, 199, OLD), recommit(1, 2, 1, 150)]);
         assert_eq!(rows, [(0, 99, false), (100, 149, true), (150, 300, true)]);
-        assert_eq!(derived, Derived::Displaced(OLD));
+        assert_eq!(derived, Derived::Displaced(vec![OLD]));
         assert_eq!(epochs.length, 100, "a re-span is no regular epoch");
     }
 
@@ -181,7 +200,20 @@ mod tests {
         let queued = [commit(0, 0, 99, OLD), commit(1, 100, 199, OLD), commit(2, 200, 299, NEXT)];
         let (rows, derived, _) = after(&[&queued[..], &[recommit(1, 2, 2, 200)]].concat());
         assert_eq!(rows, [(0, 99, false), (100, 199, false), (200, 350, true)]);
-        assert_eq!(derived, Derived::Displaced(NEXT));
+        assert_eq!(derived, Derived::Displaced(vec![NEXT]));
+    }
+
+    #[test]
+    fn a_respan_that_takes_two_turns_names_both() {
+        let queued = [commit(0, 0, 99, OLD), commit(1, 100, 199, OLD), commit(2, 200, 299, NEXT)];
+        let mut epochs = Epochs::default();
+        let mut changes = Changes::default();
+        for (number, event) in (1..).zip([&queued[..], &[recommit(1, 2, 2, 150)]].concat()) {
+            epochs.apply(&place(number), &event, &mut changes).expect("follows");
+        }
+        let missed = |row: &missed_turn::Row| (row.signer.0, row.epoch_id, row.blocks_lost, row.overwritten);
+        let missed: Vec<_> = changes.missed_turns.iter().map(missed).collect();
+        assert_eq!(missed, [(OLD, 1, 50, false), (NEXT, 2, 100, true)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The records of LockingPool as the events add up to them (P 1.7, 1.10).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alloy_primitives::{Address, B256, Bytes};
 use chain::event::{ChainEvent, Source};
@@ -15,7 +15,7 @@ use super::parameters::Parameters;
 use super::stored::{from_row, to_row};
 use super::wire::Derived;
 use super::{Changes, Gap, Place};
-use crate::db::{batch, column, parameters, record, whitelist};
+use crate::db::{batch, column, implementation, parameters, record, whitelist};
 
 /// The shares of batches, by transaction and batch, found before the fold because that takes asking.
 pub type Evidence = HashMap<(B256, BatchId), Shares>;
@@ -29,6 +29,9 @@ pub struct Ledger {
     parameters: Parameters,
     /// METIS that came into the escrow in the transaction being read, not yet explained by a relock.
     incoming: Vec<(B256, Address, Metis)>,
+    /// Records that the block being read has changed so far, and whether it changed the parameters.
+    touched: BTreeSet<SequencerId>,
+    parameters_touched: bool,
 }
 
 impl Ledger {
@@ -40,7 +43,7 @@ impl Ledger {
         };
         let signers = records.iter().filter_map(live).collect();
         let parameters = parameters.map(Parameters::from).unwrap_or_default();
-        Self { records, signers, parameters, incoming: Vec::new() }
+        Self { records, signers, parameters, ..Self::default() }
     }
 
     /// The records by id.
@@ -74,7 +77,7 @@ impl Ledger {
             }
             ChainEvent::Relocked { seq_id, amount, total_locked } => {
                 let part = self.relocked(place, *seq_id, *amount, *total_locked)?;
-                self.note(place, *seq_id, changes);
+                self.touched.insert(*seq_id);
                 Derived::FromReward(part)
             }
             ChainEvent::DistributeReward { batch_id, start_epoch, end_epoch, amount, reward_per_block } => {
@@ -91,23 +94,40 @@ impl Ledger {
                 changes.whitelist.push(whitelisting(place, *owner, *whitelisted));
                 Derived::None
             }
-            ChainEvent::Upgraded { .. } => {
-                changes.upgraded |= source == Source::PoolProxy;
+            ChainEvent::Upgraded { implementation } => {
+                if source == Source::PoolProxy {
+                    let number = column(place.number);
+                    changes.implementations.retain(|row| row.number != number);
+                    changes
+                        .implementations
+                        .push(implementation::Row { number, address: (*implementation).into() });
+                }
                 Derived::None
             }
             other => {
                 if let Some(id) = self.moved(place, other, changes)? {
-                    self.note(place, id, changes);
+                    self.touched.insert(id);
                 }
                 self.parameters.set(place, source, other)?;
                 Derived::None
             }
         };
-        if self.parameters != before {
-            let number = column(place.number);
-            changes.parameters.insert(number, self.parameters.row(number));
-        }
+        self.parameters_touched |= self.parameters != before;
         Ok(derived)
+    }
+
+    /// The block is over: what it changed becomes rows, the last version within it only.
+    pub fn end_block(&mut self, number: u64, changes: &mut Changes) {
+        let number = column(number);
+        for id in std::mem::take(&mut self.touched) {
+            if let Some(found) = self.records.get(&id) {
+                changes.records.push(to_row(id, number, found));
+            }
+        }
+        if std::mem::take(&mut self.parameters_touched) {
+            changes.parameters.push(self.parameters.row(number));
+        }
+        self.incoming.clear();
     }
 
     /// Events that move one sequencer, and which.
@@ -305,7 +325,7 @@ impl Ledger {
             let record = self.record(place, credit.sequencer)?;
             let reward = record.reward.checked_add(credit.amount);
             record.reward = reward.ok_or_else(|| place.gap("reward", "below 2^256", credit.amount))?;
-            self.note(place, credit.sequencer, changes);
+            self.touched.insert(credit.sequencer);
             changes.credits.push(batch::Credit {
                 batch_id: column(batch_id.0),
                 sequencer_id: column(credit.sequencer.0),
@@ -333,13 +353,6 @@ impl Ledger {
         self.signers.insert(signer, id);
         let (sequencer_id, number) = (column(id.0), column(place.number));
         changes.signers.push(record::Signer { signer: signer.into(), sequencer_id, number });
-    }
-
-    fn note(&self, place: &Place, id: SequencerId, changes: &mut Changes) {
-        if let Some(found) = self.records.get(&id) {
-            let number = column(place.number);
-            changes.records.insert((number, id), to_row(id, number, found));
-        }
     }
 }
 

@@ -4,8 +4,10 @@
 //! counter that does not follow from the one before is a [`Gap`], and nothing is applied.
 
 pub mod credit;
+pub mod digest;
 pub mod epochs;
 pub mod ledger;
+pub mod pairs;
 pub mod parameters;
 pub mod stored;
 pub mod wire;
@@ -14,9 +16,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use alloy_primitives::B256;
-use domain::ids::SequencerId;
 
-use crate::db::{batch, epoch, parameters as parameters_row, record, whitelist};
+use crate::db::{batch, epoch, implementation, missed_turn, parameters as parameters_row, record, whitelist};
 
 /// Where a log stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,14 +88,14 @@ impl Place {
 /// Rows that came out of a run of blocks, ready to be stored in bulk.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// Records by height and sequencer: the last version within a block counts.
-    pub records: BTreeMap<(i64, SequencerId), record::Row>,
+    /// Records by height, one version of each for a block.
+    pub records: Vec<record::Row>,
     /// New signers.
     pub signers: Vec<record::Signer>,
     /// Changes of the whitelist.
     pub whitelist: Vec<whitelist::Row>,
-    /// Parameters by height.
-    pub parameters: BTreeMap<i64, parameters_row::Row>,
+    /// Parameters by height, one version for a block.
+    pub parameters: Vec<parameters_row::Row>,
     /// Batches.
     pub batches: Vec<batch::Row>,
     /// Credits.
@@ -103,6 +104,8 @@ pub struct Changes {
     pub epochs: BTreeMap<(i64, u64), epoch::Row>,
     /// Parameters of L2 by height.
     pub set_parameters: BTreeMap<i64, epoch::Parameters>,
-    /// A proxy of the pool got another implementation: its variant must be read again.
-    pub upgraded: bool,
+    /// Turns that producers lost by re-spans.
+    pub missed_turns: Vec<missed_turn::Row>,
+    /// Implementations of the pool.
+    pub implementations: Vec<implementation::Row>,
 }

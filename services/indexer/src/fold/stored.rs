@@ -17,6 +17,15 @@ pub fn status_number(status: Status) -> i16 {
     }
 }
 
+/// A status from its number; the table allows no other than 1, 2 and 3.
+pub fn status_of(number: i16) -> Status {
+    match number {
+        1 => Status::Inactive,
+        2 => Status::Active,
+        _ => Status::Unlocked,
+    }
+}
+
 /// A record as it is stored.
 pub fn to_row(id: SequencerId, number: i64, record: &SequencerRecord) -> Row {
     Row {
@@ -70,12 +79,7 @@ pub fn from_row(row: Row) -> (SequencerId, SequencerRecord) {
         signer: signer.0,
         pubkey: pubkey.into(),
         reward_recipient: Some(reward_recipient.0).filter(|recipient| !recipient.is_zero()),
-        // The table allows no other number than 1, 2 and 3.
-        status: match status {
-            1 => Status::Inactive,
-            2 => Status::Active,
-            _ => Status::Unlocked,
-        },
+        status: status_of(status),
     };
     (SequencerId(height(sequencer_id)), record)
 }

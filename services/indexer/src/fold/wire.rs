@@ -22,8 +22,8 @@ pub enum Derived {
     FromReward(Metis),
     /// Of a `DistributeReward`: the split.
     Split(super::credit::Split),
-    /// Of a `ReCommitEpoch`: the producer who lost blocks.
-    Displaced(Address),
+    /// Of a `ReCommitEpoch`: the producers who lost a turn, at most two.
+    Displaced(Vec<Address>),
 }
 
 /// An address as text.
@@ -54,6 +54,10 @@ pub fn place(layer: Layer, place: &Place) -> types::LogRef {
         transaction_hash: hash(place.transaction_hash),
         log_index: place.log_index,
     }
+}
+
+fn displaced(derived: &Derived) -> &[Address] {
+    if let Derived::Displaced(signers) = derived { signers } else { &[] }
 }
 
 /// A log that has no type, as it came.
@@ -302,11 +306,8 @@ fn other(event: &ChainEvent, derived: &Derived) -> Option<Event> {
             start_block: start_block.0,
             end_block: end_block.0,
             new_signer: address(*new_signer),
-            displaced_signer: if let Derived::Displaced(signer) = derived {
-                address(*signer)
-            } else {
-                String::new()
-            },
+            displaced_signer: displaced(derived).first().copied().map(address).unwrap_or_default(),
+            displaced_signers: displaced(derived).iter().copied().map(address).collect(),
         }),
         ChainEvent::MpcAddressUpdated { mpc } => {
             Event::MpcAddressUpdated(wire::MpcAddressUpdated { mpc: address(*mpc) })

@@ -1,54 +1,67 @@
-//! Asking the processes of a node how they are (P 3.4, 3.5). Reads only, each within a time limit and a size.
+//! Asking the processes of a node how they are (P 3.4, 3.5). Reads only.
 
-use std::time::Duration;
+use std::num::ParseIntError;
 
-use alloy_primitives::Address;
-use reqwest::{Client, Response, StatusCode};
+use alloy_primitives::{Address, B256};
+use reqwest::StatusCode;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::verdict::{Facts, L2geth, Themis, Validator};
+use super::client::{Answer, Client, read};
+use super::verdict::{Bridge, Facts, L2geth, Recognition, Themis, Validator};
 use crate::db::node;
 
-/// A healthy process answers within milliseconds; one that needs longer is not healthy.
-const ANSWER_WAIT: Duration = Duration::from_secs(3);
-/// The largest honest answer, the peer list of a busy node, is well below.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// Longer sentences about an error help nobody.
-const WHY_CHARS_MAX: usize = 200;
+/// Names and versions are shown as they come; longer ones are none.
+const TEXT_CHARS_MAX: usize = 100;
+/// `last_updated` is the L1 block times this plus the log's place (P 3.5).
+const LOGS_PER_BLOCK: u64 = 100_000;
 
-/// The client for all nodes.
-///
-/// # Errors
-/// If this process cannot make HTTP clients.
-pub fn client() -> Result<Client, reqwest::Error> {
-    Client::builder()
-        .timeout(ANSWER_WAIT)
-        .connect_timeout(ANSWER_WAIT)
-        // A redirect could lead to what the policy for URLs forbids.
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("seqd/", env!("CARGO_PKG_VERSION")))
-        .build()
-}
-
-/// Asks all processes of a node at once.
-pub async fn facts(client: &Client, node: &node::Row) -> Facts {
-    let (themis, bridge, l2geth, dtl, validator) = tokio::join!(
+/// Asks all processes of a node at once; about the lock only if there is one.
+pub async fn facts(client: &Client, node: &node::Row, lock: Option<(B256, u64)>) -> Facts {
+    let (themis, bridge, l2geth, dtl, validator, lock) = tokio::join!(
         themis(client, &node.themis_rpc),
         bridge(client, &node.bridge),
         l2geth(client, &node.l2geth),
         dtl(client, &node.dtl),
         validator(client, &node.themis_rest, node.signer.0),
+        recognised(client, &node.themis_rest, lock),
     );
-    Facts { themis, bridge, l2geth, dtl, validator }
+    Facts { themis, bridge, l2geth, dtl, validator, lock }
 }
 
+/// A number, as JSON number or as text: tendermint and themis use both.
 #[derive(Deserialize)]
-struct Answer<T> {
-    result: T,
+#[serde(try_from = "Written")]
+struct Number(u64);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<Written> for Number {
+    type Error = ParseIntError;
+
+    fn try_from(written: Written) -> Result<Self, ParseIntError> {
+        match written {
+            Written::Number(number) => Ok(Self(number)),
+            Written::Text(text) => match text.strip_prefix("0x") {
+                Some(digits) => u64::from_str_radix(digits, 16).map(Self),
+                None => text.parse().map(Self),
+            },
+        }
+    }
+}
+
+fn number(number: Option<Number>) -> Option<u64> {
+    number.map(|Number(number)| number)
+}
+
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
 }
 
 #[derive(Deserialize)]
@@ -76,44 +89,66 @@ struct NetInfo {
     n_peers: Number,
 }
 
-/// A number, as JSON number or as text: tendermint and themis use both.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Number(u64),
-    Text(String),
-}
-
-impl Number {
-    fn get(&self) -> u64 {
-        match self {
-            Self::Number(number) => *number,
-            Self::Text(text) => match text.strip_prefix("0x") {
-                Some(digits) => u64::from_str_radix(digits, 16).unwrap_or(0),
-                None => text.parse().unwrap_or(0),
-            },
-        }
-    }
-}
-
 async fn themis(client: &Client, url: &str) -> Result<Themis, String> {
     let (status, peers) = tokio::join!(
-        get::<Answer<Status>>(client, format!("{url}/status")),
-        get::<Answer<NetInfo>>(client, format!("{url}/net_info")),
+        client.get::<Answer<Status>>(format!("{url}/status")),
+        client.get::<Answer<NetInfo>>(format!("{url}/net_info")),
     );
     let Status { sync_info, node_info } = status?.result;
     Ok(Themis {
-        network: node_info.network,
-        version: node_info.version,
-        height: sync_info.latest_block_height.get(),
+        network: shown(&node_info.network),
+        version: shown(&node_info.version),
+        height: sync_info.latest_block_height.0,
         block_time: OffsetDateTime::parse(&sync_info.latest_block_time, &Rfc3339).ok(),
         catching_up: sync_info.catching_up,
-        peers: peers.ok().and_then(|peers| u32::try_from(peers.result.n_peers.get()).ok()),
+        peers: peers.ok().and_then(|peers| u32::try_from(peers.result.n_peers.0).ok()),
     })
 }
 
-async fn bridge(client: &Client, url: &str) -> Result<(), String> {
-    get::<Value>(client, format!("{url}/health")).await.map(drop)
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct Health {
+    is_current_sequencer: Option<Number>,
+    l2: HealthL2,
+    mpc: HealthMpc,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct HealthL2 {
+    block_number: Option<Number>,
+    timestamp: Option<Number>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct HealthMpc {
+    is_mpc_proposer: Option<Number>,
+    sign_id: String,
+    sign_success: Option<Number>,
+    timestamp: Option<Number>,
+}
+
+async fn bridge(client: &Client, url: &str) -> Result<Bridge, String> {
+    let Health { is_current_sequencer, l2, mpc } = client.get(format!("{url}/health")).await?;
+    let yes = |flag| number(flag).is_some_and(|flag| flag != 0);
+    // Zeros are what the bridge begins with, not what it has seen.
+    let seen = |value| number(value).filter(|value| *value != 0);
+    let time = |value| {
+        seen(value)
+            .and_then(|secs| i64::try_from(secs).ok())
+            .and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok())
+    };
+    Ok(Bridge {
+        current_sequencer: yes(is_current_sequencer),
+        l2_height: seen(l2.block_number),
+        l2_seen: time(l2.timestamp),
+        mpc_proposer: yes(mpc.is_mpc_proposer),
+        mpc_sign_id: shown(&mpc.sign_id),
+        mpc_sign_success: yes(mpc.sign_success),
+        mpc_time: time(mpc.timestamp),
+    })
 }
 
 #[derive(Deserialize)]
@@ -122,15 +157,17 @@ struct RollupStatus {
 }
 
 async fn l2geth(client: &Client, url: &str) -> Result<L2geth, String> {
-    let (height, rollup, version) = tokio::join!(
-        rpc::<Number>(client, url, "eth_blockNumber"),
-        rpc::<RollupStatus>(client, url, "rollup_getInfo"),
-        rpc::<String>(client, url, "web3_clientVersion"),
+    let (height, rollup, peers, version) = tokio::join!(
+        client.rpc::<Number>(url, "eth_blockNumber"),
+        client.rpc::<RollupStatus>(url, "rollup_getInfo"),
+        client.rpc::<Number>(url, "net_peerCount"),
+        client.rpc::<String>(url, "web3_clientVersion"),
     );
     Ok(L2geth {
-        height: height?.get(),
+        height: height?.0,
         syncing: rollup.ok().map(|rollup| rollup.syncing),
-        version: version.unwrap_or_default(),
+        peers: peers.ok().and_then(|peers| u32::try_from(peers.0).ok()),
+        version: version.map(|version| shown(&version)).unwrap_or_default(),
     })
 }
 
@@ -141,62 +178,56 @@ struct HighestL1 {
 }
 
 async fn dtl(client: &Client, url: &str) -> Result<u64, String> {
-    get::<HighestL1>(client, format!("{url}/highest/l1")).await.map(|highest| highest.block_number.get())
+    client.get::<HighestL1>(format!("{url}/highest/l1")).await.map(|highest| highest.block_number.0)
 }
 
 #[derive(Deserialize)]
 struct ValidatorRecord {
     nonce: Number,
     power: Number,
+    #[serde(default)]
+    jailed: bool,
+    last_updated: Option<Number>,
+}
+
+#[derive(Deserialize)]
+struct Current {
+    result: bool,
 }
 
 /// The validator record of a signer: themis answers 400 for one it does not know.
 async fn validator(client: &Client, url: &str, signer: Address) -> Result<Option<Validator>, String> {
-    let response = ask(client.get(format!("{url}/staking/signer/{signer:#x}"))).await?;
+    let response = client.look(format!("{url}/staking/signer/{signer:#x}")).await?;
     if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) {
         return Ok(None);
     }
     let record: Answer<ValidatorRecord> = read(response).await?;
-    let ValidatorRecord { nonce, power } = record.result;
-    Ok(Some(Validator { nonce: nonce.get(), power: power.get() }))
+    let ValidatorRecord { nonce, power, jailed, last_updated } = record.result;
+    let current: Result<Answer<Current>, String> =
+        client.get(format!("{url}/staking/validator-status/{signer:#x}")).await;
+    Ok(Some(Validator {
+        nonce: nonce.0,
+        power: power.0,
+        jailed,
+        current: current.ok().map(|current| current.result.result),
+        updated_block: number(last_updated).map(|updated| updated / LOGS_PER_BLOCK),
+    }))
 }
 
-async fn rpc<T: DeserializeOwned>(client: &Client, url: &str, method: &str) -> Result<T, String> {
-    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [] });
-    read::<Answer<T>>(ask(client.post(url).json(&call)).await?).await.map(|answer| answer.result)
-}
-
-async fn get<T: DeserializeOwned>(client: &Client, url: String) -> Result<T, String> {
-    read(ask(client.get(url)).await?).await
-}
-
-async fn ask(request: reqwest::RequestBuilder) -> Result<Response, String> {
-    request.send().await.map_err(sentence)
-}
-
-async fn read<T: DeserializeOwned>(mut response: Response) -> Result<T, String> {
-    if !response.status().is_success() {
-        return Err(format!("it answers with HTTP status {}", response.status().as_u16()));
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(sentence)? {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err("its answer is too large".to_owned());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    serde_json::from_slice(&body).map_err(|_| "its answer is not what this process answers".to_owned())
-}
-
-/// What went wrong, in words without the URL, which is the operator's business.
-fn sentence(error: reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        format!("no answer within {} s", ANSWER_WAIT.as_secs())
-    } else if error.is_connect() {
-        "it cannot be reached".to_owned()
-    } else {
-        runtime::report(&error.without_url())
-    };
-    text.truncate(text.char_indices().nth(WHY_CHARS_MAX).map_or(text.len(), |(end, _)| end));
-    text
+/// Whether themis has processed the log of the lock: 404 if not, 500 below 12 confirmations.
+async fn recognised(client: &Client, url: &str, lock: Option<(B256, u64)>) -> Option<Recognition> {
+    let (transaction, log_index) = lock?;
+    let asked = format!("{url}/staking/isoldtx?txhash={transaction:#x}&logindex={log_index}");
+    Some(match client.look(asked).await {
+        Err(why) => Recognition::Unknown(why),
+        Ok(response) => match response.status() {
+            StatusCode::NOT_FOUND => Recognition::NotYet,
+            StatusCode::INTERNAL_SERVER_ERROR => Recognition::NotConfirmed,
+            _ => match read::<Answer<bool>>(response).await {
+                Ok(Answer { result: true }) => Recognition::Yes,
+                Ok(Answer { result: false }) => Recognition::NotYet,
+                Err(why) => Recognition::Unknown(why),
+            },
+        },
+    })
 }

@@ -39,17 +39,57 @@ pub struct L2geth {
     pub height: u64,
     /// `rollup_getInfo.syncing`, if it told.
     pub syncing: Option<bool>,
+    /// Peers, if it told.
+    pub peers: Option<u32>,
     /// Its client version.
     pub version: String,
 }
 
+/// The bridge as it answered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bridge {
+    /// Its node produces; refreshed only when a transaction flows.
+    pub current_sequencer: bool,
+    /// L2 head that it knows.
+    pub l2_height: Option<u64>,
+    /// When it last saw a new one.
+    pub l2_seen: Option<OffsetDateTime>,
+    /// It asks the MPC for signatures; the rest means something only then.
+    pub mpc_proposer: bool,
+    /// The last signature asked for.
+    pub mpc_sign_id: String,
+    /// It was made, or one before it: the bridge never takes a success back.
+    pub mpc_sign_success: bool,
+    /// When it last asked; none before the first time.
+    pub mpc_time: Option<OffsetDateTime>,
+}
+
 /// The validator record of the node's signer in themis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Validator {
     /// Operation counter of the last L1 log applied.
     pub nonce: u64,
     /// Voting power.
     pub power: u64,
+    /// It is jailed.
+    pub jailed: bool,
+    /// It is in the current set, if themis told.
+    pub current: Option<bool>,
+    /// L1 block of the last log applied.
+    pub updated_block: Option<u64>,
+}
+
+/// What themis says of the log of a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recognition {
+    /// Processed.
+    Yes,
+    /// Not yet.
+    NotYet,
+    /// It has fewer than 12 confirmations.
+    NotConfirmed,
+    /// It could not be asked.
+    Unknown(String),
 }
 
 /// What a probe found; an error is a sentence for people.
@@ -58,13 +98,15 @@ pub struct Facts {
     /// Of themis RPC.
     pub themis: Result<Themis, String>,
     /// The bridge's gate answers.
-    pub bridge: Result<(), String>,
+    pub bridge: Result<Bridge, String>,
     /// Of l2geth.
     pub l2geth: Result<L2geth, String>,
     /// L1 height that dtl has synced.
     pub dtl: Result<u64, String>,
     /// Of themis REST: none if the signer is no validator.
     pub validator: Result<Option<Validator>, String>,
+    /// Of themis REST: none if there is no lock.
+    pub lock: Option<Recognition>,
 }
 
 /// What the answers are measured against.
@@ -78,27 +120,27 @@ pub struct Expected {
     pub l2_head: Option<u64>,
 }
 
-struct Checks(Vec<Check>);
+/// Checks as they are made.
+pub(super) struct Checks(pub(super) Vec<Check>);
 
 impl Checks {
-    fn add(&mut self, name: &str, verdict: Verdict, message: impl Into<String>) {
-        let reason = if verdict == Verdict::Fail { api::reasons::NODE_NOT_READY.name } else { "" };
+    pub(super) fn add(&mut self, name: &str, verdict: Verdict, message: impl Into<String>) {
         self.0.push(Check {
             name: name.to_owned(),
             verdict: verdict.into(),
-            reason: reason.to_owned(),
+            reason: String::new(),
             message: message.into(),
             facts: BTreeMap::new(),
         });
     }
 
-    fn fact(&mut self, key: &str, value: impl Display) {
+    pub(super) fn fact(&mut self, key: &str, value: impl Display) {
         if let Some(last) = self.0.last_mut() {
             last.facts.insert(key.to_owned(), value.to_string());
         }
     }
 
-    fn holds(&mut self, name: &str, holds: bool, good: &str, bad: impl Into<String>) {
+    pub(super) fn holds(&mut self, name: &str, holds: bool, good: &str, bad: impl Into<String>) {
         if holds { self.add(name, Verdict::Pass, good) } else { self.add(name, Verdict::Fail, bad) }
     }
 }
@@ -120,15 +162,20 @@ pub fn ready_to_lock(facts: &Facts, expected: &Expected, now: OffsetDateTime) ->
     }
     match &facts.bridge {
         // Its services start only once themis is synced, so that an answer says so too (P 3.1).
-        Ok(()) => checks.add("BRIDGE_GATE", Verdict::Pass, "the bridge has passed its gate"),
+        Ok(_) => checks.add("BRIDGE_GATE", Verdict::Pass, "the bridge has passed its gate"),
         Err(why) => checks.add("BRIDGE_GATE", Verdict::Fail, format!("the bridge does not answer: {why}")),
     }
     l2geth(&mut checks, &facts.l2geth, expected.l2_head);
     dtl(&mut checks, &facts.dtl, expected.l1_head);
-    let stops = |check: &Check| {
-        check.verdict == i32::from(Verdict::Fail) || check.verdict == i32::from(Verdict::Unknown)
-    };
+    for check in checks.0.iter_mut().filter(|check| check.verdict() == Verdict::Fail) {
+        api::reasons::NODE_NOT_READY.name.clone_into(&mut check.reason);
+    }
     (!checks.0.iter().any(stops), checks.0)
+}
+
+/// What fails stops a lock, and so does what cannot be established.
+fn stops(check: &Check) -> bool {
+    matches!(check.verdict(), Verdict::Fail | Verdict::Unknown)
 }
 
 fn themis(checks: &mut Checks, themis: &Themis, expected: &Expected, now: OffsetDateTime) {
@@ -228,10 +275,11 @@ mod tests {
         };
         let facts = Facts {
             themis: Ok(themis),
-            bridge: Ok(()),
-            l2geth: Ok(L2geth { height: 995, syncing: Some(false), version: String::new() }),
+            bridge: Ok(Bridge::default()),
+            l2geth: Ok(L2geth { height: 995, syncing: Some(false), ..L2geth::default() }),
             dtl: Ok(480),
             validator: Ok(None),
+            lock: None,
         };
         let themis_network = Some("sepolia-1".to_owned());
         (facts, Expected { themis_network, l1_head: Some(500), l2_head: Some(1_000) })

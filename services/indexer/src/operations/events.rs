@@ -6,8 +6,8 @@ use chain::event::ChainEvent;
 use prost::Message;
 use runtime::page;
 
-use super::{Context, Error};
-use crate::db::{Layer, column, log};
+use super::{Context, Error, messages};
+use crate::db::{self, Layer, column, log};
 use crate::reconcile::plan::UNKNOWN;
 
 /// Events that the filters let through, in pages: those of L1 first, each chain in its order.
@@ -18,19 +18,20 @@ pub async fn list(
     context: &Context,
     request: &wire::ListEventsRequest,
 ) -> Result<wire::ListEventsResponse, Error> {
-    let network = context.network("network", &request.network)?.l1.network.as_str();
+    let served = context.network("network", &request.network)?;
+    let network = served.l1.network.as_str();
     let filter = filter(request)?;
     let size = page::page_size(request.page_size)?;
     let unpaged = wire::ListEventsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let seal = unpaged.encode_to_vec();
     let after: Option<(i16, i64, i32)> = page::decode(&request.page_token, &seal)?;
-    let rows = log::page(&context.db, network, &filter, after.unwrap_or((0, -1, -1)), size).await?;
+    let view = db::snapshot(&context.db).await?;
+    let rows = log::page(&view, network, &filter, after.unwrap_or((0, -1, -1)), size).await?;
     let full = rows.len() == size as usize;
     let next =
         rows.last().filter(|_| full).map(|row| page::encode(&(row.layer, row.number, row.log_index), &seal));
-    let events = rows.iter().map(|row| wire::ChainEvent::decode(row.event.as_slice()));
     Ok(wire::ListEventsResponse {
-        events: events.collect::<Result<_, _>>()?,
+        events: messages::of(&view, served, &rows).await?,
         next_page_token: next.unwrap_or_default(),
     })
 }

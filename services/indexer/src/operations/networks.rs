@@ -3,13 +3,15 @@
 use alloy_primitives::Address;
 use api::indexer::v1 as wire;
 use api::types::v1 as types;
+use chain::pool::{EndpointStatus, Identity};
 use prost_types::Timestamp;
 use time::OffsetDateTime;
 
-use super::{Context, Error, Served, as_of, block, checkpoint_of};
-use crate::db::{self, Layer, checkpoint, epoch, height, parameters, reconciliation};
+use super::{Context, Error, Served, as_of, as_of_height, at_height, block, checkpoint_of};
+use crate::db::{self, Layer, checkpoint, epoch, height, parameters, reconciliation, reorg};
 use crate::fold::parameters::Parameters;
 use crate::fold::wire::address;
+use crate::source::Source;
 
 /// A time on the wire.
 pub fn timestamp(time: OffsetDateTime) -> Timestamp {
@@ -25,16 +27,25 @@ pub fn timestamp(time: OffsetDateTime) -> Timestamp {
 /// # Errors
 /// When the tables cannot be read.
 pub async fn list(context: &Context) -> Result<wire::ListNetworksResponse, Error> {
-    let rows = checkpoint::of_all(&context.db).await?;
-    let networks = context.networks.iter().map(|(name, served)| network(name, served, &rows)).collect();
+    let view = db::snapshot(&context.db).await?;
+    let rows = checkpoint::of_all(&view).await?;
+    let mut networks = Vec::with_capacity(context.networks.len());
+    for (name, served) in context.networks.iter() {
+        let unacknowledged = reorg::unacknowledged(&view, name).await?;
+        networks.push(network(name, served, &rows, unacknowledged.map_or(0, height)));
+    }
     Ok(wire::ListNetworksResponse { networks })
 }
 
-fn network(name: &str, served: &Served, rows: &[checkpoint::Row]) -> wire::Network {
+fn network(name: &str, served: &Served, rows: &[checkpoint::Row], unacknowledged: u64) -> wire::Network {
     let l1 = &served.l1.spec.l1;
     let row = |layer: Layer| rows.iter().find(|row| row.network == name && row.layer == layer.column());
     let sources = [Some(&served.l1), served.l2.as_ref()];
-    let sources = sources.into_iter().flatten().map(|source| progress(source, row(source.layer))).collect();
+    let progress = |source: &Source| wire::SourceProgress {
+        unacknowledged_reorg_id: unacknowledged,
+        ..progress(source, row(source.layer))
+    };
+    let sources = sources.into_iter().flatten().map(progress).collect();
     let variant = row(Layer::L1).map(|row| row.variant.clone()).filter(|variant| !variant.is_empty());
     wire::Network {
         name: name.to_owned(),
@@ -48,13 +59,14 @@ fn network(name: &str, served: &Served, rows: &[checkpoint::Row]) -> wire::Netwo
     }
 }
 
-fn progress(source: &crate::source::Source, row: Option<&checkpoint::Row>) -> wire::SourceProgress {
+fn progress(source: &Source, row: Option<&checkpoint::Row>) -> wire::SourceProgress {
     let mut progress = wire::SourceProgress {
         layer: source.layer.wire().into(),
         chain_id: source.chain_id(),
         start_block: source.start(),
         backfilling: true,
         problem: "not looked at yet".to_owned(),
+        endpoints: source.pool.status().iter().map(endpoint).collect(),
         ..Default::default()
     };
     if let Some(row) = row {
@@ -65,28 +77,73 @@ fn progress(source: &crate::source::Source, row: Option<&checkpoint::Row>) -> wi
         progress.backfilling = row.backfilling;
         progress.last_contact = row.last_contact.map(timestamp);
         progress.problem.clone_from(&row.problem);
+        progress.blocks_per_second = height(row.blocks_per_second);
+        progress.remaining_seconds = remaining(row);
     }
     progress
+}
+
+/// Seconds until history is fetched, at the present rate.
+fn remaining(row: &checkpoint::Row) -> u64 {
+    let indexed = row.number.unwrap_or(row.start_block);
+    let left = height(row.finalized.saturating_sub(indexed));
+    let rate = height(row.blocks_per_second);
+    if row.backfilling && rate > 0 { left.div_ceil(rate) } else { 0 }
+}
+
+fn endpoint(status: &EndpointStatus) -> wire::EndpointHealth {
+    let problem = match status.identity {
+        Identity::Other(chain) => format!("it serves chain {chain}"),
+        Identity::Fork { number } => format!("it has another block {number} than the others"),
+        Identity::Unproven | Identity::Ours if status.rests => "it rests after failures".to_owned(),
+        Identity::Unproven | Identity::Ours if status.distrusted => {
+            "its answers were incomplete, so it is asked last".to_owned()
+        }
+        Identity::Unproven | Identity::Ours => String::new(),
+    };
+    wire::EndpointHealth {
+        name: status.name.clone(),
+        usable: !status.identity.is_foreign() && !status.rests,
+        problem,
+        head: status.head.unwrap_or(0),
+        latency_ms: status
+            .latency
+            .map_or(0, |latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
+        // A share of 0 to 1, so that it fits.
+        failure_permille: (status.failure_rate * 1_000.0).round() as u32,
+        requests: status.requests,
+        calls: status.calls,
+    }
 }
 
 /// The parameters of a network's contracts as indexed.
 ///
 /// # Errors
-/// When the network is unknown or nothing is indexed yet.
+/// When the network is unknown, or the block is not indexed.
 pub async fn get_parameters(
     context: &Context,
     request: &wire::GetChainParametersRequest,
 ) -> Result<wire::GetChainParametersResponse, Error> {
-    let network = context.network("network", &request.network)?.l1.network.as_str();
+    let source = &context.network("network", &request.network)?.l1;
+    let network = source.network.as_str();
     let view = db::snapshot(&context.db).await?;
     let row = checkpoint_of(&view, network, Layer::L1).await?;
-    let l1 = parameters::as_of(&view, network, i64::MAX).await?.map(Parameters::from).unwrap_or_default();
-    let l2 = epoch::parameters(&view, network).await?;
+    let number = at_height(source, &row, "at_block", request.at_block)?;
+    let as_of = as_of_height(&view, source, &row, number).await?;
+    let l1 = parameters::as_of(&view, network, number).await?.map(Parameters::from).unwrap_or_default();
+    // The two chains have their time in common.
+    let time = as_of.block.as_ref().and_then(|block| block.time).filter(|_| request.at_block != 0);
+    let time = time.and_then(|time| OffsetDateTime::from_unix_timestamp(time.seconds).ok());
+    let l2 = match time {
+        Some(time) => epoch::parameters_at(&view, network, time).await?,
+        None => epoch::parameters(&view, network).await?,
+    };
     let epoch_length = l2.map_or(0, |l2| height(l2.epoch_length));
-    Ok(wire::GetChainParametersResponse { parameters: Some(message(&l1, epoch_length)), as_of: as_of(&row) })
+    Ok(wire::GetChainParametersResponse { parameters: Some(message(&l1, epoch_length)), as_of: Some(as_of) })
 }
 
-fn message(parameters: &Parameters, epoch_length: u64) -> wire::ChainParameters {
+/// Parameters on the wire.
+pub fn message(parameters: &Parameters, epoch_length: u64) -> wire::ChainParameters {
     let Parameters {
         min_lock,
         max_lock,
@@ -165,11 +222,24 @@ pub async fn get_reconciliation(
         let what = format!("the index of {network} was not compared with the contracts yet");
         runtime::errors::Refusal::new(&api::reasons::INDEX_BEHIND, what).meta("network", network)
     })?;
-    let reconciliation::Row { number, hash, time, drift, first_difference, compared_at } = row;
+    let reconciliation::Standing {
+        number,
+        hash,
+        time,
+        drift,
+        first_difference,
+        compared_at,
+        verified_number,
+        verified_hash,
+        verified_time,
+    } = row;
+    let verified = verified_number.zip(verified_hash).zip(verified_time);
+    let verified = verified.map(|((number, hash), time)| block(&checkpoint::Tip { number, hash, time }));
     Ok(wire::GetReconciliationResponse {
         block: Some(block(&checkpoint::Tip { number, hash, time })),
         drift: height(drift),
         first_difference,
         compare_time: Some(timestamp(compared_at)),
+        verified,
     })
 }

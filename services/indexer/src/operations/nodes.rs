@@ -29,6 +29,7 @@ pub async fn register(
     request: &wire::RegisterNodeRequest,
 ) -> Result<wire::RegisterNodeResponse, Error> {
     let row = checked(context, request)?;
+    reachable(context, &row).await?;
     if request.validate_only {
         if node::is_named(&context.db, &row.network, &row.name).await? {
             return Err(taken(&row).into());
@@ -90,7 +91,26 @@ fn checked(context: &Context, request: &wire::RegisterNodeRequest) -> Result<nod
         dtl: endpoint("dtl", dtl)?,
         probed_at: None,
         report: None,
+        settled: None,
     })
+}
+
+/// Refuses endpoints that lead where this service may not go. Every connection is checked again.
+async fn reachable(context: &Context, row: &node::Row) -> Result<(), Refusal> {
+    let endpoints = [
+        ("themis_rpc", &row.themis_rpc),
+        ("themis_rest", &row.themis_rest),
+        ("bridge", &row.bridge),
+        ("l2geth", &row.l2geth),
+        ("dtl", &row.dtl),
+    ];
+    for (field, url) in endpoints {
+        let admitted = context.client.admits(url).await;
+        let forbidden =
+            |why| api::convert::bad(&reasons::NODE_URL_FORBIDDEN, &format!("endpoints.{field}"), why);
+        admitted.map_err(forbidden)?;
+    }
+    Ok(())
 }
 
 /// Takes a node out. One that is gone already is no error only for the caller who looks: it is not found.
@@ -170,6 +190,7 @@ fn message(row: node::Row) -> Result<wire::Node, Error> {
         dtl,
         probed_at,
         report,
+        settled: _,
     } = row;
     let report = report.map(|report| wire::Node::decode(report.as_slice())).transpose()?.unwrap_or_default();
     Ok(wire::Node {

@@ -54,7 +54,8 @@ fn message(id: SequencerId, record: &SequencerRecord) -> wire::SequencerRecord {
     }
 }
 
-fn stored(row: record::Row) -> wire::SequencerRecord {
+/// A stored record on the wire.
+pub fn stored(row: record::Row) -> wire::SequencerRecord {
     let (id, record) = from_row(row);
     message(id, &record)
 }
@@ -108,7 +109,7 @@ pub async fn list(
     let after: Option<i64> = page::decode(&request.page_token, &network)?;
     let view = db::snapshot(&context.db).await?;
     let row = checkpoint_of(&view, network, Layer::L1).await?;
-    let rows = record::page(&view, network, after.unwrap_or_default(), size).await?;
+    let rows = record::page(&view, network, i64::MAX, after.unwrap_or_default(), size).await?;
     let full = rows.len() == size as usize;
     let last = rows.last().filter(|_| full).map(|row| row.sequencer_id);
     Ok(wire::ListSequencerRecordsResponse {

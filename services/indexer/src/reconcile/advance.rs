@@ -6,29 +6,33 @@
 
 use std::time::{Duration, Instant};
 
+use alloy_primitives::B256;
+use chain::pool::EndpointId;
+use chain::rpc::Header;
 use chain::verify::{self, VerifyError};
-use domain::network::Variant;
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use store::lease::Lease;
 
 use super::commit::{self, CommitError, Note};
+use super::encode::{Encoded, encode};
 use super::fetch::{self, FetchError, Fetched, HEAD_BLOCKS, Observed};
-use super::follow::{At, Follow, Step, common};
-use super::plan::{self, Fold, Plan};
+use super::follow::{At, Follow, Step};
+use super::plan::{self, Fold};
 use super::range::Range;
-use crate::db::{Layer, block, checkpoint, column, epoch, height, parameters, record, reorg};
+use crate::db::{Layer, block, checkpoint, column, epoch, height, parameters, record};
 use crate::fold::{Gap, epochs};
 use crate::metrics::Metrics;
 use crate::source::Source;
 use crate::wake::Wake;
 
-/// Headers compared at once on the way back to the common block. Small, since almost all reorganisations
-/// are; deep ones take as many rounds as they need.
-const WALK_BACK_ROWS: u64 = 64;
-
 /// How often it is noted that an endpoint answers although nothing is new: often enough to tell a quiet chain from
 /// a lost one.
 const CONTACT_NOTED_EVERY: Duration = Duration::from_secs(10);
+
+/// Answers with missing logs after which these are sought among blocks that are stored already.
+pub const GAP_TRIES: usize = 4;
+/// By this the blocks of a request near the head shrink with each of them: the last has one.
+pub(super) const GAP_SHRINKS: u64 = 4;
 
 /// Why a step failed. The state is to be loaded again before the next.
 #[derive(Debug, thiserror::Error)]
@@ -70,21 +74,90 @@ pub enum Progress {
     CaughtUp,
 }
 
+/// Where the tables stand.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// The last block applied.
+    pub tip: Option<checkpoint::Tip>,
+    /// What the events up to it add up to.
+    pub fold: Fold,
+    /// Digests stand up to here.
+    pub digested: i64,
+    /// The last of them; zeros before the first.
+    pub digest: B256,
+}
+
 /// A chain being followed under a lease.
 #[derive(Debug)]
 pub struct Advance<'a> {
-    db: &'a DatabaseConnection,
-    source: &'a Source,
-    lease: Lease,
-    metrics: &'a Metrics,
+    pub(super) db: &'a DatabaseConnection,
+    pub(super) source: &'a Source,
+    pub(super) lease: Lease,
+    pub(super) metrics: &'a Metrics,
     wake: &'a Wake,
-    tip: Option<checkpoint::Tip>,
-    seen: checkpoint::Seen,
-    fold: Fold,
+    pub(super) standing: Standing,
+    pub(super) seen: checkpoint::Seen,
     follow: Follow,
-    range: Range,
+    pub(super) range: Range,
     variant_due: bool,
     noted: Instant,
+    /// The comparison with the contracts that was last looked at for a repair.
+    pub(super) compared: i64,
+}
+
+impl Standing {
+    /// What the tables say up to a tip.
+    pub async fn load<C: ConnectionTrait>(
+        db: &C,
+        source: &Source,
+        tip: Option<checkpoint::Tip>,
+        digested: i64,
+    ) -> Result<Self, StepError> {
+        let (network, layer) = (source.network.as_str(), source.layer);
+        let fold = match layer {
+            Layer::L1 => Fold::l1(
+                record::as_of(db, network, i64::MAX).await?,
+                parameters::as_of(db, network, i64::MAX).await?,
+            ),
+            Layer::L2 => Fold::l2(
+                epoch::newest(db, network, i64::MAX, None, epochs::LOADED).await?,
+                epoch::parameters(db, network).await?,
+            )?,
+        };
+        let digest = block::digest_at(db, network, layer, digested).await?;
+        Ok(Self { tip, fold, digested, digest: digest.map_or(B256::ZERO, |found| found.digest.0) })
+    }
+
+    pub fn number(&self) -> i64 {
+        self.tip.map_or(0, |tip| tip.number)
+    }
+
+    pub fn at(&self) -> Option<At> {
+        self.tip.map(|tip| At { number: height(tip.number), hash: tip.hash.0 })
+    }
+
+    /// Folds blocks into rows; nothing has changed if logs are missing. Final blocks get digests.
+    pub async fn fold(
+        &mut self,
+        source: &Source,
+        fetched: Fetched,
+        are_final: bool,
+    ) -> Result<Encoded, StepError> {
+        let (source, mut fold, digested) = (source.clone(), self.fold.clone(), self.digested);
+        let digest = are_final.then_some(self.digest);
+        // Thousands of logs take milliseconds, in which this thread could answer others.
+        let folded = tokio::task::spawn_blocking(move || {
+            let plan = plan::plan(&source, &mut fold, digest, &fetched)?;
+            let encoded = encode(&source.network, source.layer, &plan, digested);
+            Ok::<_, Gap>((plan.digest, encoded, fold))
+        });
+        let (digest, encoded, fold) = folded.await.map_err(|_| FetchError::Interrupted)??;
+        self.fold = fold;
+        self.digest = digest.unwrap_or(self.digest);
+        self.digested = encoded.digested;
+        self.tip = encoded.tip.or(self.tip);
+        Ok(encoded)
+    }
 }
 
 impl<'a> Advance<'a> {
@@ -105,21 +178,12 @@ impl<'a> Advance<'a> {
             let (stored, configured) = (height(row.chain_id), source.chain_id());
             return Err(StepError::OtherChain { stored, configured });
         }
-        let fold = match layer {
-            Layer::L1 => Fold::l1(
-                record::as_of(db, network, i64::MAX).await?,
-                parameters::as_of(db, network, i64::MAX).await?,
-            ),
-            Layer::L2 => Fold::l2(
-                epoch::newest(db, network, i64::MAX, None, epochs::LOADED).await?,
-                epoch::parameters(db, network).await?,
-            )?,
-        };
         let seen = checkpoint::Seen {
             latest: row.latest,
             safe: row.safe,
             finalized: row.finalized,
             backfilling: row.backfilling,
+            blocks_per_second: 0,
         };
         Ok(Self {
             db,
@@ -127,43 +191,122 @@ impl<'a> Advance<'a> {
             lease,
             metrics,
             wake,
-            tip: row.tip(),
+            standing: Standing::load(db, source, row.tip(), row.digested).await?,
             seen,
-            fold,
             follow: Follow::default(),
             range: Range::default(),
             variant_due: layer == Layer::L1,
             noted: Instant::now(),
+            compared: -1,
         })
     }
 
-    /// Takes the next step.
+    /// Loads again, keeping what was learned of the endpoints.
+    pub(super) async fn reload(&mut self) -> Result<(), StepError> {
+        let loaded = Self::load(self.db, self.source, self.lease, (self.metrics, self.wake)).await?;
+        let (range, compared) = (self.range, self.compared);
+        *self = Self { range, compared, ..loaded };
+        Ok(())
+    }
+
+    /// Takes the next step. A block that was just announced saves the questions about the head if it stands on ours.
     ///
     /// # Errors
     /// [`StepError`]; load again before the next step.
-    pub async fn step(&mut self) -> Result<Progress, StepError> {
-        let tip = self.tip.map(|tip| At { number: height(tip.number), hash: tip.hash.0 });
+    pub async fn step(&mut self, announced: Option<Header>) -> Result<Progress, StepError> {
+        let tip = self.standing.at();
+        if let Some(header) = announced.filter(|header| stands_on(header, tip))
+            && self.child(&header).await?
+        {
+            return Ok(Progress::Moved);
+        }
         let observed = fetch::observe(self.source, tip).await?;
         match self.follow.next(tip, self.source.start(), &observed.sight) {
             Step::Wait => {
                 self.look(&observed).await?;
                 self.read_variant_if_due().await?;
+                self.catch_up_digests(self.seen.finalized).await?;
+                if self.mend().await? {
+                    return Ok(Progress::Moved);
+                }
                 Ok(Progress::CaughtUp)
             }
-            Step::Extend { from } => {
-                self.extend(tip, from, &observed).await?;
+            Step::Extend { from } if from <= observed.finalized.min(observed.sight.latest.number) => {
+                self.backfill(from, &observed).await?;
                 Ok(Progress::Moved)
             }
-            Step::Retreat => match self.tip {
-                Some(tip) => self.retreat(tip, &observed).await,
-                None => Ok(Progress::CaughtUp),
-            },
+            Step::Extend { from } => {
+                let to = observed.sight.latest.number.min(from + HEAD_BLOCKS - 1);
+                self.extend((from, to), &observed).await?;
+                Ok(Progress::Moved)
+            }
+            Step::Retreat => self.retreat(&observed).await,
         }
+    }
+
+    /// Adds the block that was announced; `false` if its logs cannot be had at once, which the long way finds out.
+    async fn child(&mut self, header: &Header) -> Result<bool, StepError> {
+        let Ok((fetched, observed)) = fetch::child(self.source, header).await else { return Ok(false) };
+        if observed.finalized >= header.number {
+            return Ok(false);
+        }
+        match self.apply(fetched, &observed).await {
+            Ok(()) => Ok(true),
+            // The long way asks others.
+            Err(StepError::Gap(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds blocks near the head. Where logs are missing others are asked for them, and for fewer blocks: each of many
+    /// answers may lack some.
+    async fn extend(&mut self, (from, to): (u64, u64), observed: &Observed) -> Result<(), StepError> {
+        let parent = self.standing.tip.map(|tip| tip.hash.0);
+        let mut avoid: Vec<EndpointId> = Vec::new();
+        let mut to = to;
+        loop {
+            let may_try = avoid.len() < GAP_TRIES;
+            let endpoint = match fetch::head(self.source, parent, (from, to), &avoid).await {
+                Ok((fetched, endpoint)) => match self.apply(fetched, observed).await {
+                    Err(StepError::Gap(gap)) if may_try => {
+                        self.gap(endpoint, &gap);
+                        endpoint
+                    }
+                    done => return done,
+                },
+                Err(FetchError::Disagreed { between: Some(endpoint), .. }) if may_try => endpoint,
+                Err(error) => return Err(error.into()),
+            };
+            avoid.push(endpoint);
+            to = from + (to - from) / GAP_SHRINKS;
+        }
+    }
+
+    async fn apply(&mut self, fetched: Fetched, observed: &Observed) -> Result<(), StepError> {
+        let encoded = self.standing.fold(self.source, fetched, false).await?;
+        let seen = self.seen_at(observed, self.standing.number(), 0);
+        let added = Added::of(&encoded);
+        commit::extend(self.db, self.source, self.lease, encoded, seen).await?;
+        self.extended(added, seen);
+        Ok(())
+    }
+
+    /// Logs were missing in an answer.
+    pub(super) fn gap(&self, endpoint: EndpointId, gap: &Gap) {
+        let (network, layer) = (&self.source.network, self.source.layer);
+        self.metrics.gap(network, layer);
+        self.source.pool.distrust(endpoint, "logs were missing in its answer");
+        let name = self.source.pool.name(endpoint);
+        tracing::warn!(
+            network,
+            layer = layer.name(),
+            "an answer of {name} lacks logs and is fetched again: {gap}"
+        );
     }
 
     /// Notes what the endpoint says, if that is new.
     async fn look(&mut self, observed: &Observed) -> Result<(), StepError> {
-        let seen = self.seen_at(observed, self.tip.map_or(0, |tip| tip.number));
+        let seen = self.seen_at(observed, self.standing.number(), 0);
         if seen != self.seen || self.noted.elapsed() > CONTACT_NOTED_EVERY {
             commit::note(self.db, self.source, self.lease, Note::Seen(seen)).await?;
             self.saw(seen);
@@ -171,95 +314,17 @@ impl<'a> Advance<'a> {
         Ok(())
     }
 
-    /// Adds blocks: a range of final ones by height, or some near the head one by one.
-    async fn extend(&mut self, tip: Option<At>, from: u64, observed: &Observed) -> Result<(), StepError> {
-        let latest = observed.sight.latest.number;
-        let fetched = if from <= observed.finalized {
-            let to = self.range.to(from, observed.finalized.min(latest));
-            let Some(fetched) = self.fetch_range(from, to).await? else { return Ok(()) };
-            fetched
-        } else {
-            let to = latest.min(from + HEAD_BLOCKS - 1);
-            fetch::head(self.source, tip.map(|tip| tip.hash), from, to).await?
-        };
-        let plan = plan::plan(self.source, &mut self.fold, &fetched)?;
-        let reached = plan.tip.map_or(0, |tip| tip.number);
-        let seen = self.seen_at(observed, reached);
-        commit::extend(self.db, self.source, self.lease, &plan, seen).await?;
-        self.extended(&plan, seen);
-        Ok(())
-    }
-
-    /// The range, or none if it was too large for the endpoint and is now smaller.
-    async fn fetch_range(&mut self, from: u64, to: u64) -> Result<Option<Fetched>, StepError> {
-        match fetch::range(self.source, from, to).await {
-            Ok(fetched) => {
-                self.range.answered(fetched.logs.len());
-                Ok(Some(fetched))
-            }
-            Err(FetchError::Ask { source, .. }) if self.range.refused(&source) => {
-                let (network, blocks) = (&self.source.network, self.range.to(from, u64::MAX) - from + 1);
-                tracing::info!(
-                    network,
-                    "a range was too large for the endpoint, asking for {blocks} blocks now"
-                );
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn extended(&mut self, plan: &Plan, seen: checkpoint::Seen) {
-        self.tip = plan.tip;
-        self.variant_due |= plan.changes.upgraded;
+    /// Blocks were added to the tables.
+    pub(super) fn extended(&mut self, added: Added, seen: checkpoint::Seen) {
+        let Added { logs, untyped, upgraded } = added;
+        self.variant_due |= upgraded;
         self.saw(seen);
         let (network, layer) = (&self.source.network, self.source.layer);
-        self.metrics.applied(network, layer, plan.logs.len() as u64, plan.untyped);
-        if plan.untyped > 0 {
-            tracing::warn!(
-                network,
-                layer = layer.name(),
-                "{} logs have no type and are kept raw",
-                plan.untyped
-            );
+        self.metrics.applied(network, layer, logs, untyped);
+        if untyped > 0 {
+            let layer = layer.name();
+            tracing::warn!(network, layer, "{untyped} logs have no type and are kept raw");
         }
-    }
-
-    /// Finds the newest block that the endpoint has too, and takes back everything above it.
-    async fn retreat(&mut self, tip: checkpoint::Tip, observed: &Observed) -> Result<Progress, StepError> {
-        let (network, layer) = (self.source.network.as_str(), self.source.layer);
-        let to = self.common_block(observed.sight.latest.number).await?;
-        let to_number = to.map_or(column(self.source.start()) - 1, |to| to.number);
-        if to.is_some_and(|to| to.hash == tip.hash) {
-            // The endpoint that answered this time has our block: it was no reorganisation.
-            return Ok(Progress::CaughtUp);
-        }
-        let below_finalized = to_number < self.seen.finalized.min(tip.number);
-        let new = reorg::New { from_number: tip.number, from_hash: tip.hash, to_number, below_finalized };
-        commit::unwind(self.db, self.source, self.lease, to, &new).await?;
-        let depth = height(tip.number - to_number);
-        self.metrics.reorg(network, layer, depth, below_finalized);
-        let layer = layer.name();
-        if below_finalized {
-            tracing::error!(
-                network,
-                layer,
-                depth,
-                "a reorganisation of {network} {layer} took back final blocks, down to {to_number}"
-            );
-        } else {
-            tracing::info!(
-                network,
-                layer,
-                depth,
-                "a reorganisation of {network} {layer} took back {depth} blocks"
-            );
-        }
-        self.wake.announce(network);
-        let loaded = Self::load(self.db, self.source, self.lease, (self.metrics, self.wake)).await?;
-        let range = self.range;
-        *self = Self { range, ..loaded };
-        Ok(Progress::Moved)
     }
 
     /// Reads what stands behind the pool's proxy, after the start and after each upgrade.
@@ -268,60 +333,58 @@ impl<'a> Advance<'a> {
             return Ok(());
         }
         let found = verify::l1(&self.source.spec, &self.source.pool).await?;
-        let variant = variant_name(found.variant.or(self.source.declared));
+        let variant = found.variant.or(self.source.declared).name();
         commit::note(self.db, self.source, self.lease, Note::Variant(variant)).await?;
         self.variant_due = false;
         Ok(())
     }
 
-    /// The newest stored block that is on the endpoint's chain; none if no stored block is.
-    async fn common_block(&self, their_latest: u64) -> Result<Option<checkpoint::Tip>, StepError> {
-        let (network, layer) = (self.source.network.as_str(), self.source.layer);
-        let mut from = column(their_latest);
-        loop {
-            let rows = block::canonical_down_from(self.db, network, layer, from, WALK_BACK_ROWS).await?;
-            let Some(lowest) = rows.last() else { return Ok(None) };
-            let ours: Vec<At> =
-                rows.iter().map(|row| At { number: height(row.number), hash: row.hash.0 }).collect();
-            let heights: Vec<u64> = ours.iter().map(|at| at.number).collect();
-            let theirs = fetch::headers_at(self.source, &heights).await?;
-            if let Some(found) = common(&ours, &theirs) {
-                let row = rows.iter().find(|row| row.hash.0 == found.hash);
-                return Ok(row.map(|row| checkpoint::Tip {
-                    number: row.number,
-                    hash: row.hash,
-                    time: row.time,
-                }));
-            }
-            from = lowest.number - 1;
-        }
-    }
-
-    fn seen_at(&self, observed: &Observed, reached: i64) -> checkpoint::Seen {
+    pub(super) fn seen_at(
+        &self,
+        observed: &Observed,
+        reached: i64,
+        blocks_per_second: i64,
+    ) -> checkpoint::Seen {
+        // Near the head a few blocks come at once; below `finalized` it is history.
+        let backfilling = reached < column(observed.finalized);
         checkpoint::Seen {
             latest: column(observed.sight.latest.number),
-            safe: column(observed.safe),
-            finalized: column(observed.finalized),
-            // Near the head a few blocks come at once; below `finalized` it is history.
-            backfilling: reached < column(observed.finalized),
+            // What was once called final stays so for us, whatever a lagging endpoint says, until it is taken back:
+            // only so is that noticed.
+            safe: column(observed.safe).max(self.seen.safe),
+            finalized: column(observed.finalized).max(self.seen.finalized),
+            backfilling,
+            blocks_per_second: if backfilling { blocks_per_second } else { 0 },
         }
     }
 
-    fn saw(&mut self, seen: checkpoint::Seen) {
+    pub(super) fn saw(&mut self, seen: checkpoint::Seen) {
         self.seen = seen;
         self.noted = Instant::now();
-        let (network, layer) = (&self.source.network, self.source.layer);
-        self.metrics.at(network, layer, self.tip.map_or(0, |tip| height(tip.number)), height(seen.latest));
-        self.wake.announce(network);
+        self.wake.announce(&self.source.network);
     }
 }
 
-/// The variant as P 1.11 and the wire name it.
-fn variant_name(variant: Variant) -> &'static str {
-    match variant {
-        Variant::Main => "main",
-        Variant::Mainnet => "mainnet",
-        Variant::V1 => "v1",
-        Variant::Unknown => "unknown",
+/// What a step added, for the counters.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Added {
+    pub logs: u64,
+    pub untyped: u64,
+    pub upgraded: bool,
+}
+
+impl Added {
+    pub fn of(encoded: &Encoded) -> Self {
+        Self { logs: encoded.logs, untyped: encoded.untyped, upgraded: encoded.upgraded }
     }
+
+    pub fn add(&mut self, encoded: &Encoded) {
+        self.logs += encoded.logs;
+        self.untyped += encoded.untyped;
+        self.upgraded |= encoded.upgraded;
+    }
+}
+
+fn stands_on(header: &Header, tip: Option<At>) -> bool {
+    tip.is_some_and(|tip| header.parent_hash == tip.hash && header.number == tip.number + 1)
 }

@@ -2,10 +2,12 @@
 //!
 //! Takes no input: it looks at the checkpoint and at the chain. A head that is announced only makes it look sooner.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chain::rpc::RpcError;
+use chain::pool::Pool;
+use chain::rpc::{BlockId, Header, RpcError, call};
 use chain::verify::{self, VerifyError};
 use futures::StreamExt;
 use runtime::report;
@@ -88,20 +90,29 @@ impl Follower {
         Ok(())
     }
 
-    /// Follows the chain under the lease, until the shutdown or a lost lease.
+    /// Follows the chain under the lease, until the shutdown or a lost lease, with an eye on all its endpoints.
     async fn hold(&self, lease: Lease, shutdown: &Shutdown) -> Result<(), Fatal> {
+        tokio::select! {
+            done = self.follow(lease, shutdown) => done,
+            never = survey(&self.source.pool) => match never {},
+        }
+    }
+
+    async fn follow(&self, lease: Lease, shutdown: &Shutdown) -> Result<(), Fatal> {
         self.open().await;
         self.verify(lease, shutdown).await?;
         let mut heads = self.source.pool.heads();
         let mut advance = None;
+        let mut announced = None;
         let mut wait = PAUSE_MIN;
+        let mut gaps = 0;
         while !shutdown.is_draining() {
-            match self.step(&mut advance, lease).await {
-                Ok(Progress::Moved) => wait = PAUSE_MIN,
+            match self.step(&mut advance, lease, announced.take(), gaps).await {
+                Ok(Progress::Moved) => (wait, gaps) = (PAUSE_MIN, 0),
                 Ok(Progress::CaughtUp) => {
-                    wait = PAUSE_MIN;
+                    (wait, gaps) = (PAUSE_MIN, 0);
                     tokio::select! {
-                        _ = heads.next() => {}
+                        head = heads.next() => announced = head,
                         () = tokio::time::sleep(LOOK_EVERY) => {}
                         () = shutdown.draining() => {}
                     }
@@ -109,11 +120,17 @@ impl Follower {
                 Err(error @ StepError::OtherChain { .. }) => return Err(Fatal::Tables(error)),
                 Err(StepError::Commit(CommitError::Fence(FenceError::Fenced { .. }))) => return Ok(()),
                 Err(error) => {
-                    // Only a question that got no answer leaves the loaded state as it was.
-                    if !matches!(error, StepError::Fetch(_)) {
-                        advance = None;
+                    // Loaded again: what was folded may not be what is stored.
+                    advance = None;
+                    gaps = if matches!(error, StepError::Gap(_)) { gaps + 1 } else { gaps };
+                    // Happens at every reorganisation and to every lagging node; the next look mends it.
+                    let passes = matches!(
+                        error,
+                        StepError::Fetch(FetchError::Missing { .. } | FetchError::Moved { .. })
+                    );
+                    if !passes || wait >= PAUSE_MAX {
+                        self.troubled(lease, &error).await;
                     }
-                    self.troubled(lease, &error).await;
                     pause(wait, shutdown).await;
                     wait = (wait * 2).min(PAUSE_MAX);
                 }
@@ -122,16 +139,24 @@ impl Follower {
         Ok(())
     }
 
+    /// Takes the next step; after gaps that no endpoint could fill, the logs are sought among stored blocks.
     async fn step<'a>(
         &'a self,
         advance: &mut Option<Advance<'a>>,
         lease: Lease,
+        announced: Option<Header>,
+        gaps: u32,
     ) -> Result<Progress, StepError> {
         let loaded = match advance.take() {
             Some(loaded) => loaded,
             None => Advance::load(&self.db, &self.source, lease, (&self.metrics, &self.wake)).await?,
         };
-        advance.insert(loaded).step().await
+        let advance = advance.insert(loaded);
+        // Every second time: a repair is long, and would stand in the way where answers only lack logs now and then.
+        if gaps % 2 == 1 {
+            advance.repair(gaps / 2).await?;
+        }
+        advance.step(announced).await
     }
 
     /// Makes the row of the chain, so that it can be seen why nothing is there yet.
@@ -170,11 +195,6 @@ impl Follower {
         let problem = report(error);
         match error {
             StepError::Gap(_) => self.metrics.gap(network, *layer),
-            StepError::Fetch(FetchError::Missing { .. } | FetchError::Moved { .. }) => {
-                // Happens at every reorganisation and to every lagging node; the next look mends it.
-                tracing::debug!(network, layer = layer.name(), "{problem}");
-                return;
-            }
             StepError::Fetch(_) | StepError::Contracts(_) => self.metrics.rpc_error(network, *layer),
             _ => {}
         }
@@ -185,6 +205,16 @@ impl Follower {
             tracing::debug!(network, "the problem could not be noted: {}", report(&error));
         }
         self.wake.announce(network);
+    }
+}
+
+/// Asks every endpoint for its head now and then: else nobody would know that the one that is asked all questions lags.
+async fn survey(pool: &Pool) -> Infallible {
+    loop {
+        if pool.len() > 1 {
+            pool.ask_each(call::header(BlockId::Latest)).await;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

@@ -1,11 +1,12 @@
 //! The only place where the index changes: one transaction for each step, fenced by the lease.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::DatabaseConnection;
+use store::bulk::Bulk;
 use store::lease::{FenceError, Lease};
 use store::{in_transaction, lease, notify};
 
-use super::plan::Plan;
-use crate::db::{self, SCHEMA, batch, block, checkpoint, epoch, log, parameters, record, reorg, whitelist};
+use super::encode::Encoded;
+use crate::db::{self, SCHEMA, block, checkpoint, reorg};
 use crate::source::Source;
 
 /// Channel on which every change is announced, with the network as payload.
@@ -31,41 +32,42 @@ pub async fn extend(
     db: &DatabaseConnection,
     source: &Source,
     lease: Lease,
-    plan: &Plan,
+    encoded: Encoded,
+    seen: checkpoint::Seen,
+) -> Result<(), CommitError> {
+    let tx = Bulk::begin(db).await?;
+    lease::fence(&tx, SCHEMA, &source.lease(), lease.epoch).await?;
+    let (tip, digested) = (encoded.tip, encoded.digested);
+    write(&tx, encoded).await?;
+    settle(tx, source, (tip, digested), seen).await
+}
+
+/// Adds rows without settling them.
+///
+/// # Errors
+/// When the database refuses them.
+pub async fn write(tx: &Bulk, encoded: Encoded) -> Result<(), store::Error> {
+    for rows in encoded.tables {
+        tx.copy(rows).await?;
+    }
+    Ok(())
+}
+
+/// Moves the checkpoint, tells everyone, and commits.
+///
+/// # Errors
+/// [`CommitError`]; nothing is stored then.
+pub async fn settle(
+    tx: Bulk,
+    source: &Source,
+    (tip, digested): (Option<checkpoint::Tip>, i64),
     seen: checkpoint::Seen,
 ) -> Result<(), CommitError> {
     let (network, layer) = (source.network.as_str(), source.layer);
-    let claim = source.lease();
-    in_transaction(db, |tx| {
-        let claim = claim.as_str();
-        Box::pin(async move {
-            lease::fence(&tx, SCHEMA, claim, lease.epoch).await?;
-            block::insert(&tx, network, layer, &plan.blocks).await?;
-            log::insert(&tx, network, layer, &plan.logs).await?;
-            store_changes(&tx, network, plan).await?;
-            checkpoint::place(&tx, network, layer, plan.tip).await?;
-            checkpoint::see(&tx, network, layer, seen).await?;
-            notify::notify(&tx, CHANNEL, network).await?;
-            Ok(())
-        })
-    })
-    .await
-}
-
-async fn store_changes<C: ConnectionTrait>(tx: &C, network: &str, plan: &Plan) -> Result<(), store::Error> {
-    let changes = &plan.changes;
-    let records: Vec<record::Row> = changes.records.values().cloned().collect();
-    let parameters: Vec<parameters::Row> = changes.parameters.values().copied().collect();
-    let epochs: Vec<epoch::Row> = changes.epochs.values().copied().collect();
-    let set_parameters: Vec<epoch::Parameters> = changes.set_parameters.values().copied().collect();
-    record::insert(tx, network, &records).await?;
-    record::insert_signers(tx, network, &changes.signers).await?;
-    whitelist::insert(tx, network, &changes.whitelist).await?;
-    parameters::insert(tx, network, &parameters).await?;
-    batch::insert(tx, network, &changes.batches).await?;
-    batch::insert_credits(tx, network, &changes.credits).await?;
-    epoch::insert(tx, network, &epochs).await?;
-    epoch::insert_parameters(tx, network, &set_parameters).await
+    checkpoint::place(&tx, network, layer, tip, digested).await?;
+    checkpoint::see(&tx, network, layer, seen).await?;
+    notify::notify(&tx, CHANNEL, network).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Takes back everything above a block, or everything.
@@ -76,7 +78,7 @@ pub async fn unwind(
     db: &DatabaseConnection,
     source: &Source,
     lease: Lease,
-    to: Option<checkpoint::Tip>,
+    (to, digested): (Option<checkpoint::Tip>, i64),
     reorg: &reorg::New,
 ) -> Result<(), CommitError> {
     let (network, layer) = (source.network.as_str(), source.layer);
@@ -86,7 +88,8 @@ pub async fn unwind(
         Box::pin(async move {
             lease::fence(&tx, SCHEMA, claim, lease.epoch).await?;
             db::unwind(&tx, network, layer, reorg).await?;
-            checkpoint::place(&tx, network, layer, to).await?;
+            checkpoint::place(&tx, network, layer, to, digested.min(reorg.to_number)).await?;
+            checkpoint::loosen(&tx, network, layer, reorg.to_number).await?;
             notify::notify(&tx, CHANNEL, network).await?;
             Ok(())
         })
@@ -103,6 +106,17 @@ pub enum Note<'a> {
     Problem(&'a str),
     /// What stands behind the pool's proxy.
     Variant(&'a str),
+    /// Blocks have become final: their digests, and up to where these stand now.
+    Digests {
+        /// By height.
+        digests: &'a [(i64, store::column::Hash)],
+        /// Where they stood before.
+        above: i64,
+        /// Where they stand now.
+        reached: i64,
+        /// The tip, which stays where it is.
+        tip: checkpoint::Tip,
+    },
 }
 
 /// Notes it.
@@ -129,6 +143,11 @@ pub async fn note(
                 }
                 Note::Problem(problem) => checkpoint::complain(&tx, network, layer, problem).await?,
                 Note::Variant(variant) => checkpoint::set_variant(&tx, network, variant).await?,
+                Note::Digests { digests, above, reached, tip } => {
+                    block::set_digests(&tx, network, layer, digests).await?;
+                    block::prune(&tx, network, layer, (above, reached)).await?;
+                    checkpoint::place(&tx, network, layer, Some(tip), reached).await?;
+                }
             }
             Ok(())
         })

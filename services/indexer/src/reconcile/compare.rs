@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use alloy_primitives::Address;
-use chain::views::{BatchState, EscrowParameters, PoolParameters, SequencerRecord, StatusCounts};
+use chain::views::{BatchState, Epoch, EscrowParameters, PoolParameters, SequencerRecord, StatusCounts};
 use domain::amount::Metis;
-use domain::ids::SequencerId;
+use domain::ids::{EpochId, SequencerId};
 
 use crate::fold::parameters::Parameters;
 use crate::fold::stored::status_number;
@@ -39,6 +39,33 @@ pub struct OnChain {
     pub escrow_balance: Metis,
 }
 
+/// Epochs compared: those that a re-span can change, and one that it cannot.
+pub const EPOCHS: u32 = 3;
+
+/// What the index says of L2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetIndexed {
+    /// The newest [`EPOCHS`] by number.
+    pub epochs: BTreeMap<EpochId, Epoch>,
+    /// Blocks of a regular epoch; 0 until an event tells.
+    pub epoch_length: u64,
+    /// MPC address; zero until an event tells.
+    pub mpc: Address,
+}
+
+/// What MetisSequencerSet says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetOnChain {
+    /// `currentEpochNumber`.
+    pub current: EpochId,
+    /// Its newest [`EPOCHS`], and those that are the newest of the index.
+    pub epochs: BTreeMap<EpochId, Epoch>,
+    /// `epochLength`.
+    pub epoch_length: u64,
+    /// `mpcAddress`.
+    pub mpc: Address,
+}
+
 #[derive(Default)]
 struct Differences(Vec<String>);
 
@@ -61,11 +88,7 @@ pub fn differences(indexed: &Indexed, chain: &OnChain) -> Vec<String> {
     for id in ids {
         match (indexed.records.get(id), chain.records.get(id)) {
             (Some(ours), Some(theirs)) => record(&mut found, *id, ours, theirs),
-            (ours, theirs) => {
-                let there =
-                    |record: Option<&SequencerRecord>| if record.is_some() { "there" } else { "missing" };
-                found.check(format!("sequencers({id})"), there(ours), there(theirs));
-            }
+            (ours, theirs) => found.check(format!("sequencers({id})"), there(ours), there(theirs)),
         }
     }
     for (owner, ours) in &indexed.whitelist {
@@ -75,6 +98,38 @@ pub fn differences(indexed: &Indexed, chain: &OnChain) -> Vec<String> {
     parameters(&mut found, &indexed.parameters, chain);
     invariants(&mut found, chain);
     found.0
+}
+
+/// Every field of L2 that differs.
+pub fn set_differences(indexed: &SetIndexed, chain: &SetOnChain) -> Vec<String> {
+    let mut found = Differences::default();
+    let last = indexed.epochs.last_key_value().map_or(EpochId(0), |(id, _)| *id);
+    found.check("currentEpochNumber", last, chain.current);
+    // Older ones were not read from the index.
+    let first = indexed.epochs.first_key_value().map_or(EpochId(0), |(id, _)| *id);
+    let ids: BTreeSet<&EpochId> = indexed.epochs.keys().chain(chain.epochs.keys()).collect();
+    for id in ids.into_iter().filter(|id| **id >= first) {
+        match (indexed.epochs.get(id), chain.epochs.get(id)) {
+            (Some(ours), Some(theirs)) => {
+                found.check(format!("epochs({id}).signer"), ours.signer, theirs.signer);
+                found.check(format!("epochs({id}).startBlock"), ours.start_block, theirs.start_block);
+                found.check(format!("epochs({id}).endBlock"), ours.end_block, theirs.end_block);
+            }
+            (ours, theirs) => found.check(format!("epochs({id})"), there(ours), there(theirs)),
+        }
+    }
+    // The initialiser sets both without an event (P 2.2).
+    if indexed.epoch_length != 0 {
+        found.check("epochLength", indexed.epoch_length, chain.epoch_length);
+    }
+    if !indexed.mpc.is_zero() {
+        found.check("mpcAddress of L2", indexed.mpc, chain.mpc);
+    }
+    found.0
+}
+
+fn there<T>(found: Option<T>) -> &'static str {
+    if found.is_some() { "there" } else { "missing" }
 }
 
 fn record(found: &mut Differences, id: SequencerId, ours: &SequencerRecord, theirs: &SequencerRecord) {
@@ -236,5 +291,29 @@ mod tests {
             let found = differences(&indexed, &chain);
             assert_eq!(found.first().map(String::as_str), Some(expected));
         }
+    }
+
+    #[test]
+    fn each_difference_of_l2_is_named_and_what_no_event_told_is_none() {
+        let epoch = |number: u64, end: u64| {
+            let (start, end) = (Height(number * 100), Height(end));
+            let id = EpochId(number);
+            (id, Epoch { number: id, signer: Address::repeat_byte(1), start_block: start, end_block: end })
+        };
+        let epochs: BTreeMap<_, _> = [epoch(4, 499), epoch(5, 599), epoch(6, 699)].into();
+        let (epoch_length, mpc) = (100, Address::repeat_byte(9));
+        let chain = SetOnChain { current: EpochId(6), epochs: epochs.clone(), epoch_length, mpc };
+        let untold = SetIndexed { epochs: epochs.clone(), epoch_length: 0, mpc: Address::ZERO };
+        assert_eq!(set_differences(&untold, &chain), Vec::<String>::new());
+
+        let cut = [epoch(4, 499), epoch(5, 549)].into();
+        let found = set_differences(&SetIndexed { epochs: cut, epoch_length: 99, mpc }, &chain);
+        let expected = [
+            "currentEpochNumber: indexed 5, chain 6",
+            "epochs(5).endBlock: indexed 549, chain 599",
+            "epochs(6): indexed missing, chain there",
+            "epochLength: indexed 99, chain 100",
+        ];
+        assert_eq!(found, expected);
     }
 }

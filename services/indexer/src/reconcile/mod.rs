@@ -2,13 +2,20 @@
 //! nothing.
 
 pub mod advance;
+mod agree;
+pub mod backfill;
 pub mod chain;
 pub mod commit;
 pub mod compare;
+mod contract;
+pub mod credits;
 pub mod drift;
+pub mod encode;
 pub mod fetch;
 pub mod follow;
+mod history;
 pub mod nodes;
 pub mod plan;
 pub mod range;
 pub mod ready;
+mod retreat;

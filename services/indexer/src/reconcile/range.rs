@@ -1,57 +1,84 @@
-//! How many blocks to ask for at once: more while answers are small, fewer when an endpoint refuses. Pure.
+//! How many blocks to ask for at once: as many as give answers of the best size, fewer when an endpoint refuses. Pure.
 
-use chain::rpc::{NodeErrorKind, RpcError};
+use chain::rpc::{LogRefusal, RpcError};
 
-/// Every provider takes so many.
-const FIRST: u64 = 2_000;
+/// The first range: with 300 logs in each block, more than there has been, it is still a small answer.
+const FIRST: u64 = 32;
 /// Above it nothing is gained on sparse history, and an answer lost costs much.
 const BLOCKS_MAX: u64 = 100_000;
 /// Logs of one answer that are about 2 MB: best measured between 2,000 and 10,000.
-const LOGS_AIM: usize = 4_000;
+const LOGS_AIM: u64 = 4_000;
+/// A range is at most so many times the one before, so that a crowded stretch after an empty one is no shock.
+const GROWTH_MAX: u64 = 32;
+/// Answers after which a ceiling is lifted again by a quarter: providers change, and time-outs pass.
+const CEILING_ANSWERS: u32 = 50;
 
 /// The size of the next range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     blocks: u64,
-    /// The endpoint refused more than this.
+    /// An endpoint refused more than this.
     ceiling: u64,
+    answers_below_ceiling: u32,
 }
 
 impl Default for Range {
     fn default() -> Self {
-        Self { blocks: FIRST, ceiling: BLOCKS_MAX }
+        Self { blocks: FIRST, ceiling: BLOCKS_MAX, answers_below_ceiling: 0 }
     }
 }
 
 impl Range {
+    /// Blocks to ask for.
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
     /// The last block of the range that begins at `from`, not above `end`.
     pub fn to(&self, from: u64, end: u64) -> u64 {
         from.saturating_add(self.blocks - 1).min(end)
     }
 
-    /// A range was answered with so many logs.
-    pub fn answered(&mut self, logs: usize) {
-        if logs > LOGS_AIM * 2 {
-            self.blocks = (self.blocks / 2).max(1);
-        } else if logs < LOGS_AIM / 2 {
-            self.blocks = (self.blocks * 2).min(self.ceiling);
+    /// A range of so many blocks was answered with so many logs.
+    pub fn answered(&mut self, blocks: u64, logs: usize) {
+        let fitting = blocks.saturating_mul(LOGS_AIM) / (logs as u64).max(1);
+        self.blocks = fitting.clamp(1, blocks.saturating_mul(GROWTH_MAX)).min(self.ceiling).max(1);
+        if self.ceiling < BLOCKS_MAX {
+            self.answers_below_ceiling += 1;
+            if self.answers_below_ceiling >= CEILING_ANSWERS {
+                self.answers_below_ceiling = 0;
+                self.ceiling = (self.ceiling + self.ceiling / 4 + 1).min(BLOCKS_MAX);
+            }
         }
     }
 
-    /// A range failed; `true` if a smaller one may succeed.
-    pub fn refused(&mut self, error: &RpcError) -> bool {
-        let too_much = match error {
-            RpcError::Timeout { .. } | RpcError::Malformed { .. } => true,
-            RpcError::Status { status, .. } => *status == 413,
-            other => other.node().is_some_and(|node| node.kind() == NodeErrorKind::TooMuch),
-        };
-        if too_much && self.blocks > 1 {
-            self.blocks = (self.blocks / 2).max(1);
-            self.ceiling = self.blocks;
-            return true;
+    /// The range `from..=to` was refused; `true` if a smaller one may succeed.
+    pub fn refused(&mut self, (from, to): (u64, u64), error: &RpcError) -> bool {
+        let asked = to - from + 1;
+        let Some(refusal) = error.log_refusal() else { return false };
+        if asked <= 1 {
+            return false;
         }
-        false
+        let half = asked / 2;
+        let hinted = match refusal {
+            LogRefusal::Range { blocks_max, suggested } => blocks_max.or_else(|| fitting(from, suggested)),
+            LogRefusal::Results { suggested } => fitting(from, suggested),
+            LogRefusal::Bytes | LogRefusal::Slow => None,
+        };
+        self.blocks = hinted.filter(|blocks| *blocks < asked).unwrap_or(half).max(1);
+        // A limit of blocks stands for good; too many results say something about these blocks only.
+        if matches!(refusal, LogRefusal::Range { .. }) {
+            self.ceiling = self.blocks;
+            self.answers_below_ceiling = 0;
+        }
+        true
     }
+}
+
+/// Blocks of a suggested range, if it begins where we asked.
+fn fitting(from: u64, suggested: Option<(u64, u64)>) -> Option<u64> {
+    let (first, last) = suggested?;
+    (first == from && last >= first).then(|| last - first + 1)
 }
 
 #[cfg(test)]
@@ -68,44 +95,60 @@ mod tests {
     }
 
     #[test]
-    fn ranges_grow_while_answers_are_small_and_shrink_when_they_are_large() {
+    fn ranges_aim_at_answers_of_the_best_size() {
         let mut range = Range::default();
-        assert_eq!(range.to(10, 1_000_000), 2_009);
+        assert_eq!(range.to(10, 1_000_000), 41);
         assert_eq!(range.to(10, 20), 20, "never beyond the end");
-        range.answered(0);
-        assert_eq!(range.blocks, 4_000);
-        range.answered(LOGS_AIM);
-        assert_eq!(range.blocks, 4_000);
-        range.answered(LOGS_AIM * 3);
-        assert_eq!(range.blocks, 2_000);
-        (0..20).for_each(|_| range.answered(0));
+        range.answered(32, 0);
+        assert_eq!(range.blocks, 1_024, "grows by no more than so much at once");
+        range.answered(1_024, 8_000);
+        assert_eq!(range.blocks, 512);
+        range.answered(512, 4_000);
+        assert_eq!(range.blocks, 512);
+        (0..5).for_each(|_| range.answered(range.blocks, 0));
         assert_eq!(range.blocks, BLOCKS_MAX);
+        range.answered(10, 1_000_000);
+        assert_eq!(range.blocks, 1, "never nothing");
     }
 
     #[test]
-    fn a_refused_range_is_halved_and_not_asked_again() {
-        for error in [
-            refusal("query returned more than 10000 results"),
-            refusal("block range too large"),
-            RpcError::Timeout { endpoint: "test".to_owned(), after: Duration::from_secs(1) },
-            RpcError::Status { endpoint: "test".to_owned(), status: 413, retry_after: None },
-        ] {
+    fn a_refused_range_becomes_what_the_provider_suggests_or_half() {
+        let cases = [
+            ("query returned more than 10000 results. Try with this block range [0x3e8, 0x44b].", 100),
+            ("query returned more than 10000 results", 500),
+            ("You can make eth_getLogs requests with up to a 2K block range", 500),
+            ("eth_getLogs is limited to a 100 range", 100),
+            ("block range too large", 500),
+        ];
+        for (message, blocks) in cases {
             let mut range = Range::default();
-            assert!(range.refused(&error), "{error}");
-            range.answered(0);
-            assert_eq!(range.blocks, 1_000, "{error}");
+            assert!(range.refused((1_000, 1_999), &refusal(message)), "{message}");
+            assert_eq!(range.blocks, blocks, "{message}");
         }
+        let slow = RpcError::Timeout { endpoint: "test".to_owned(), after: Duration::from_secs(1) };
+        let mut range = Range::default();
+        assert!(range.refused((0, 9), &slow));
+        assert_eq!(range.blocks, 5);
+        assert!(!range.refused((7, 7), &slow), "one block cannot be made smaller");
+    }
+
+    #[test]
+    fn a_limit_of_blocks_is_remembered_and_tried_again_much_later() {
+        let mut range = Range::default();
+        assert!(range.refused((0, 9_999), &refusal("eth_getLogs is limited to a 1,000 range")));
+        (0..CEILING_ANSWERS - 1).for_each(|_| range.answered(1_000, 0));
+        assert_eq!(range.blocks, 1_000);
+        (0..2).for_each(|_| range.answered(1_000, 0));
+        assert_eq!(range.blocks, 1_251);
     }
 
     #[test]
     fn other_errors_say_nothing_about_the_size() {
         let mut range = Range::default();
-        assert!(!range.refused(&refusal("rate limit exceeded")));
-        assert!(!range.refused(&RpcError::Status {
-            endpoint: "test".to_owned(),
-            status: 429,
-            retry_after: None
-        }));
+        assert!(!range.refused((0, 9), &refusal("rate limit exceeded")));
+        let status = 429;
+        let tired = RpcError::Status { endpoint: "test".to_owned(), status, retry_after: None };
+        assert!(!range.refused((0, 9), &tired));
         assert_eq!(range, Range::default());
     }
 }

@@ -1,4 +1,5 @@
-//! How far the indexer's stream has been applied on each network, and the L1 head it told last.
+//! How far the indexer's stream has been applied on each network, the L1 head it told last, and whether the network is
+//! held: nothing is sent while a reorganisation below `finalized` is unacknowledged.
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::Error;
@@ -19,9 +20,42 @@ pub struct Row {
     pub block_time: Option<OffsetDateTime>,
     pub safe: i64,
     pub finalized: i64,
+    /// Unacknowledged reorganisation below `finalized` of L1; 0 until its id was told.
+    pub held_l1: Option<i64>,
+    /// The same of L2.
+    pub held_l2: Option<i64>,
 }
 
-const COLUMNS: &str = "network, cursor, block_number, block_hash, block_time, safe, finalized";
+const COLUMNS: &str =
+    "network, cursor, block_number, block_hash, block_time, safe, finalized, held_l1, held_l2";
+
+/// Why nothing is sent on a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    network: String,
+    /// The newest one: who acknowledges it has acknowledged all. None until the indexer has told it.
+    pub reorg_id: Option<i64>,
+}
+
+impl Hold {
+    /// For people, with what to do.
+    pub fn words(&self) -> String {
+        let Self { network, reorg_id } = self;
+        let which =
+            reorg_id.map_or_else(|| "a reorganisation".to_owned(), |id| format!("reorganisation {id}"));
+        format!(
+            "nothing is sent on {network}: {which} went below a final block and waits for `seqctl chain acknowledge`"
+        )
+    }
+}
+
+impl Row {
+    /// Whether nothing may be sent.
+    pub fn hold(&self) -> Option<Hold> {
+        let newest = self.held_l1.max(self.held_l2)?;
+        Some(Hold { network: self.network.clone(), reorg_id: (newest > 0).then_some(newest) })
+    }
+}
 
 /// The row, made if there is none, locked until the transaction ends: applying a message and registering a
 /// sequencer exclude each other, so that neither misses what the other wrote.
@@ -33,6 +67,14 @@ pub async fn lock<C: ConnectionTrait>(tx: &C, network: &str) -> Result<Row, Erro
     row.ok_or(Error::Row { what: "a stream cursor" })
 }
 
+/// Whether nothing may be sent, inside the transaction that decides a send. The row stays locked until its end: the
+/// message that begins a hold is applied wholly before or wholly after it.
+pub async fn hold<C: ConnectionTrait>(tx: &C, network: &str) -> Result<Option<Hold>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM lifecycle.stream_cursor WHERE network = $1 FOR SHARE");
+    let row: Option<Row> = one(tx, "looking whether a network is held", &sql, [network.into()]).await?;
+    Ok(row.and_then(|row| row.hold()))
+}
+
 /// The row as it is.
 pub async fn of<C: ConnectionTrait>(db: &C, network: &str) -> Result<Option<Row>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM lifecycle.stream_cursor WHERE network = $1");
@@ -41,9 +83,10 @@ pub async fn of<C: ConnectionTrait>(db: &C, network: &str) -> Result<Option<Row>
 
 /// Writes the row.
 pub async fn put<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<(), Error> {
-    let Row { network, cursor, block_number, block_hash, block_time, safe, finalized } = row.clone();
+    let Row { network, cursor, block_number, block_hash, block_time, safe, finalized, held_l1, held_l2 } =
+        row.clone();
     let sql = "UPDATE lifecycle.stream_cursor SET cursor = $2, block_number = $3, block_hash = $4, block_time = $5, \
-               safe = $6, finalized = $7, update_time = now() WHERE network = $1";
+               safe = $6, finalized = $7, held_l1 = $8, held_l2 = $9, update_time = now() WHERE network = $1";
     let values = [
         network.into(),
         cursor.into(),
@@ -52,6 +95,8 @@ pub async fn put<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<(), Error> {
         block_time.into(),
         safe.into(),
         finalized.into(),
+        held_l1.into(),
+        held_l2.into(),
     ];
     execute(tx, "moving a stream cursor", sql, values).await?;
     Ok(())

@@ -140,6 +140,23 @@ pub async fn sent<C: ConnectionTrait>(tx: &C, id: Uuid, answer: &str, head: i64)
     Ok(())
 }
 
+/// What had been sent is to be sent again, when that is allowed.
+pub async fn unsent<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET state = 'SIGNED', receipt_block = NULL, receipt_hash = NULL, \
+               receipt_time = NULL, receipt_status = NULL WHERE id = $1";
+    execute(tx, "noting a transaction that is to be sent again", sql, [id.into()]).await?;
+    Ok(())
+}
+
+/// Blocks that were final are gone: the transactions in them are followed again.
+pub async fn follow_above<C: ConnectionTrait>(tx: &C, network: &str, block: i64) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction t SET finalized = false FROM lifecycle.operation o \
+               WHERE o.id = t.operation AND o.network = $1 AND t.finalized AND t.receipt_block > $2";
+    execute(tx, "following the transactions of blocks that are gone", sql, [network.into(), block.into()])
+        .await?;
+    Ok(())
+}
+
 /// Whether it is signed or sent and nothing has been seen of it on chain; locked until the transaction ends.
 pub async fn lock_unseen<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<bool, Error> {
     let sql = format!("SELECT {COLUMNS} FROM lifecycle.transaction WHERE id = $1 FOR UPDATE");

@@ -12,6 +12,7 @@ use domain::preflight::{self, Check, Facts, Verdict};
 use domain::revert::Revert;
 
 use super::facts::{Picture, Subject, gather};
+use crate::db::cursor::{self, Hold};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
 
@@ -86,6 +87,9 @@ pub async fn plan(
     let simulation = simulate(chain, operation, sender, &mut calls, &picture).await;
     picture.facts.eth_needed = eth_needed(&calls, &fees);
     let mut checks = preflight::preflight(operation, &picture.facts);
+    if let Some(hold) = cursor::of(&fleet.db, &chain.name).await?.and_then(|place| place.hold()) {
+        checks.push(held(&hold));
+    }
     checks.push(simulation);
     Ok(Plan { picture, checks, calls, sender, fees })
 }
@@ -231,6 +235,13 @@ fn refused_simulation(operation: &Operation, refused: &NodeError) -> Check {
 pub fn explain(operation: &str, revert: &Revert) -> (&'static str, String) {
     let reason = if operation == "withdraw" { revert.reason_of_withdraw() } else { revert.reason() };
     (reason, revert.words())
+}
+
+/// A warning, not a failure: the operation is taken and waits.
+fn held(hold: &Hold) -> Check {
+    let facts = hold.reorg_id.map(|id| ("reorg_id", id.to_string())).into_iter().collect();
+    let name = api::reasons::NETWORK_HELD.name;
+    Check { name, verdict: Verdict::Warn, reason: name, message: hold.words(), facts }
 }
 
 fn simulation(verdict: Verdict, reason: &'static str, message: String) -> Check {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::view;
 use crate::db::operation::State;
-use crate::db::{attempt, operation, transaction};
+use crate::db::{attempt, cursor, operation, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
 use crate::reconcile::send::{Outcome, after_broadcast, hand_out};
@@ -51,8 +51,11 @@ pub async fn run(
     }
     let chain = fleet.network("network", &row.network)?;
     let submitted = read(chain, asked).await?;
-    let planned = bind(fleet, id, &submitted).await?;
-    send(fleet, chain, &planned, &submitted).await?;
+    let (planned, may_send) = bind(fleet, chain, id, &submitted).await?;
+    // Kept signed while the network is held: the confirm loop sends it afterwards. What a wallet sent itself is followed.
+    if may_send || submitted.raw.is_none() {
+        send(fleet, chain, &planned, &submitted).await?;
+    }
     let row = operation::of_id(&fleet.db, id).await?.ok_or_else(|| missing(id))?;
     Ok(SubmitTransactionResponse { operation: Some(view::operation_of(&fleet.db, row).await?) })
 }
@@ -93,16 +96,22 @@ async fn look_up(chain: &Chain, hash: B256) -> Result<Signed, Error> {
     })
 }
 
-/// Finds the prepared call that this is, and keeps the signed form before anything is sent.
-async fn bind(fleet: &Fleet, id: Uuid, submitted: &Submitted) -> Result<transaction::Row, Error> {
+/// Finds the prepared call that this is, keeps the signed form before anything is sent, and says whether it may be.
+async fn bind(
+    fleet: &Fleet,
+    chain: &Chain,
+    id: Uuid,
+    submitted: &Submitted,
+) -> Result<(transaction::Row, bool), Error> {
     let bound = in_transaction(&fleet.db, |tx| {
         let submitted = submitted.clone();
         Box::pin(async move {
+            let hold = cursor::hold(&*tx, &chain.name).await?;
             let row = operation::lock(&*tx, id).await?.ok_or_else(|| missing(id))?;
             let calls = transaction::of_operation(&*tx, id).await?;
             let planned = matching(&calls, &submitted.signed)?;
             if is_known(&*tx, planned.id, submitted.signed.hash).await? {
-                return Ok(planned);
+                return Ok((planned, hold.is_none()));
             }
             still_open(&row)?;
             let planned = with_nonce(planned, &submitted.signed)?;
@@ -115,10 +124,14 @@ async fn bind(fleet: &Fleet, id: Uuid, submitted: &Submitted) -> Result<transact
             };
             transaction::signed(&*tx, &planned, submitted.signed.hash).await?;
             attempt::put(&*tx, &form).await?;
-            let reason =
+            let signed =
                 format!("the wallet signed {} with nonce {}", planned.step_name, submitted.signed.nonce);
-            operation::enter(&*tx, id, State::Signing, &reason, "").await?;
-            Ok::<_, Error>(planned)
+            let (reason, code) = match &hold {
+                Some(hold) => (format!("{signed}; {}", hold.words()), reasons::NETWORK_HELD.name),
+                None => (signed, ""),
+            };
+            operation::enter(&*tx, id, State::Signing, &reason, code).await?;
+            Ok::<_, Error>((planned, hold.is_none()))
         })
     })
     .await;

@@ -64,7 +64,7 @@ impl<C: ConnectionTrait> Applier<'_, C> {
                 self.set_whitelist(wire::address(&event.owner)?, event.whitelisted, log).await
             }
             Event::Locked(locked) => {
-                let owner = owner_of_lock(locked, &log, event, following)?;
+                let owner = owner_of_lock(locked, &log, following)?;
                 self.locked(locked, owner, log).await
             }
             Event::SequencerOwnerChanged(event) => {
@@ -352,17 +352,53 @@ pub fn phase_of(row: &position::Row) -> Result<Phase, Error> {
 }
 
 /// The owner is not in `Locked`: it comes in the SequencerOwnerChanged that follows in the same transaction.
-fn owner_of_lock(
-    locked: &Locked,
-    log: &transition::Log,
-    event: &ChainEvent,
-    following: &[ChainEvent],
-) -> Result<Address, Error> {
+fn owner_of_lock(locked: &Locked, log: &transition::Log, following: &[ChainEvent]) -> Result<Address, Error> {
     for next in following {
         let Some(Event::SequencerOwnerChanged(changed)) = &next.event else { continue };
         if changed.sequencer_id == locked.sequencer_id && wire::log(next)?.transaction == log.transaction {
             return wire::address(&changed.owner);
         }
     }
-    wire::address(&event.transaction_from)
+    Err(Error::Malformed { what: "a Locked without the SequencerOwnerChanged that follows it" })
+}
+
+#[cfg(test)]
+mod tests {
+    use api::indexer::v1::SequencerOwnerChanged;
+    use api::types::v1::{BlockRef, LogRef};
+    use prost_types::Timestamp;
+
+    use super::*;
+
+    fn event(transaction: u8, event: Event) -> ChainEvent {
+        let block = BlockRef {
+            number: 1,
+            hash: format!("0x{}", "11".repeat(32)),
+            time: Some(Timestamp { seconds: 1, nanos: 0 }),
+        };
+        let at = LogRef {
+            layer: 1,
+            block: Some(block),
+            transaction_hash: format!("0x{}", hex::encode([transaction; 32])),
+            log_index: 0,
+        };
+        ChainEvent { at: Some(at), event: Some(event), ..Default::default() }
+    }
+
+    #[test]
+    fn a_lock_is_its_owners_who_is_told_in_the_same_transaction_or_nobodys() {
+        let locked = Locked { sequencer_id: "3".to_owned(), ..Default::default() };
+        let owner = Address::repeat_byte(7);
+        let changed = |id: &str| {
+            let changed = SequencerOwnerChanged { sequencer_id: id.to_owned(), owner: owner.to_string() };
+            Event::SequencerOwnerChanged(changed)
+        };
+        let log = wire::log(&event(1, Event::Locked(locked.clone()))).expect("well formed");
+        let following = [event(1, changed("2")), event(1, changed("3"))];
+        assert_eq!(owner_of_lock(&locked, &log, &following).expect("told"), owner);
+        for stranger in [event(1, changed("2")), event(2, changed("3"))] {
+            let error = owner_of_lock(&locked, &log, &[stranger]).expect_err("not told");
+            assert!(matches!(error, Error::Malformed { .. }), "{error}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use runtime::shutdown::Shutdown;
 use store::lease::Lease;
 use time::OffsetDateTime;
 
-use super::held::until_stopped;
+use super::lease::until_stopped;
 use super::outcome::{Change, Confirm, Entered, lease_name};
 use super::send::hand_out;
 use crate::db::operation::State;
@@ -263,7 +263,7 @@ impl Confirm<'_> {
             return Ok(());
         }
         tracing::warn!(operation.id = %row.operation, "block {block} with {} is no longer canonical", row.step_name);
-        let reason = format!("a reorganisation took {} out of block {block}; sent again", row.step_name);
+        let reason = format!("a reorganisation took {} out of block {block}", row.step_name);
         self.send_again(row, attempts, tip, &reason).await
     }
 
@@ -278,13 +278,19 @@ impl Confirm<'_> {
         tip: Tip,
         reason: &str,
     ) -> Result<(), Error> {
+        if let Some(hold) = self.hold().await? {
+            let reason = format!("{reason}; {}", hold.words());
+            let code = api::reasons::NETWORK_HELD.name;
+            let entered = Entered { state: State::Broadcast, reason, code };
+            return self.store(row, Change::Unsent, Some(entered)).await;
+        }
         let raw = attempts.iter().rev().find_map(|attempt| attempt.raw.clone());
         let answer = match raw {
             Some(raw) => hand_out(self.fleet, self.chain, &Bytes::from(raw)).await.answer,
             None => "only the wallet has the signed bytes".to_owned(),
         };
         let head = i64::try_from(tip.head).unwrap_or(i64::MAX);
-        let entered = Entered { state: State::Broadcast, reason: reason.to_owned(), code: "" };
+        let entered = Entered { state: State::Broadcast, reason: format!("{reason}; sent again"), code: "" };
         self.store(row, Change::Sent { answer, head }, Some(entered)).await
     }
 
@@ -310,7 +316,7 @@ impl Confirm<'_> {
         if is_wallets
             && (row.state == transaction::SIGNED || waited >= self.fleet.config.replace_after_blocks)
         {
-            return self.send_again(row, attempts, tip, &format!("{} is sent again", row.step_name)).await;
+            return self.send_again(row, attempts, tip, &format!("{} is in no block", row.step_name)).await;
         }
         Ok(())
     }

@@ -21,12 +21,15 @@ use tonic::Streaming;
 use super::apply::Applier;
 use super::flags;
 use super::wire::{self, Block};
-use crate::db::{SCHEMA, cursor, producer};
+use crate::db::cursor::Hold;
+use crate::db::{SCHEMA, cursor, producer, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
 
 /// Channel of wake-ups: the payload is the network whose history grew.
 pub const CHANNEL: &str = "lifecycle_history";
+/// A revert begins a hold before a head has told its id.
+const ID_NOT_TOLD: i64 = 0;
 /// Between attempts after the stream ended or failed.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -85,6 +88,8 @@ async fn follow(
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
     let place = cursor::of(&fleet.db, &chain.name).await?;
+    let held = place.as_ref().is_some_and(|row| row.hold().is_some());
+    fleet.metrics.network_held(&chain.name, held);
     let after = place.map(|row| row.cursor).unwrap_or_default();
     let mut stream: Streaming<StreamEventsResponse> = fleet.neighbours.events(&chain.name, &after).await?;
     let mut facts = tokio::time::interval(Duration::from_millis(fleet.config.facts_every_ms));
@@ -112,37 +117,65 @@ async fn take(
     lease: Lease,
     message: &StreamEventsResponse,
 ) -> Result<(), Error> {
-    let (transitions, undone, at) = in_transaction(&fleet.db, |tx| {
+    let applied = in_transaction(&fleet.db, |tx| {
         Box::pin(async move {
             fence(&*tx, SCHEMA, &lease_name(&chain.name), lease.epoch).await?;
             let place = cursor::lock(&*tx, &chain.name).await?;
-            let done = apply(&*tx, &chain.name, place, message).await?;
-            if done.0 + done.1 > 0 {
+            let applied = apply(&*tx, &chain.name, place, message).await?;
+            if applied.transitions + applied.undone > 0 {
                 store::notify::notify(&*tx, CHANNEL, &chain.name).await?;
             }
-            Ok::<_, Error>(done)
+            Ok::<_, Error>(applied)
         })
     })
     .await?;
-    fleet.metrics.transitions(&chain.name, transitions);
-    fleet.metrics.undone(&chain.name, undone);
-    fleet.metrics.applied_block(&chain.name, at);
-    if undone > 0 {
-        tracing::warn!("a reorganisation of {} took back {undone} state changes", chain.name);
-    }
+    tell(fleet, chain, &applied);
     // New blocks are what sends and confirmations wait for.
     fleet.wake();
     Ok(())
 }
 
-/// What a message did: state changes made, taken back, and the L1 block reached.
+/// What a message did.
+#[derive(Debug)]
+struct Applied {
+    /// State changes made.
+    transitions: u64,
+    /// State changes taken back.
+    undone: u64,
+    /// L1 block reached.
+    block: u64,
+    /// Why nothing was sent before, if so.
+    held_before: Option<Hold>,
+    /// Why nothing is sent now, if so.
+    held: Option<Hold>,
+}
+
+fn tell(fleet: &Fleet, chain: &Chain, applied: &Applied) {
+    let Applied { transitions, undone, block, held_before, held } = applied;
+    fleet.metrics.transitions(&chain.name, *transitions);
+    fleet.metrics.undone(&chain.name, *undone);
+    fleet.metrics.applied_block(&chain.name, *block);
+    fleet.metrics.network_held(&chain.name, held.is_some());
+    if *undone > 0 {
+        tracing::warn!("a reorganisation of {} took back {undone} state changes", chain.name);
+    }
+    match (held_before, held) {
+        (None, Some(hold)) => tracing::error!("{}", hold.words()),
+        (Some(_), None) => {
+            tracing::info!("the reorganisation of {} is acknowledged: sending goes on", chain.name)
+        }
+        (None, None) | (Some(_), Some(_)) => {}
+    }
+}
+
 async fn apply<C: ConnectionTrait>(
     tx: &C,
     network: &str,
     mut place: cursor::Row,
     message: &StreamEventsResponse,
-) -> Result<(u64, u64, u64), Error> {
+) -> Result<Applied, Error> {
     let StreamEventsResponse { cursor: reached, message } = message;
+    let held_before = place.hold();
     let (mut transitions, mut undone) = (0, 0);
     match message {
         Some(Message::Commit(commit)) if commit.layer == i32::from(Layer::L2) => {
@@ -157,18 +190,13 @@ async fn apply<C: ConnectionTrait>(
                 move_to(&mut place, block);
             }
         }
-        Some(Message::Revert(Revert { layer, to })) => {
-            let to = wire::block(to.as_ref())?;
-            if *layer == i32::from(Layer::L2) {
-                if let Some(block) = head(&place) {
-                    undone = Applier { tx, network, block, transitions: 0 }.revert_l2(to.number).await?;
-                }
-            } else {
-                undone = Applier { tx, network, block: to, transitions: 0 }.revert_l1().await?;
-                move_to(&mut place, to);
-            }
+        Some(Message::Revert(revert)) => undone = take_back(tx, network, &mut place, revert).await?,
+        Some(Message::Head(head)) if head.layer == i32::from(Layer::L2) => {
+            place.held_l2 = unacknowledged(head)?;
         }
-        Some(Message::Head(Head { layer, latest, safe, finalized })) if *layer != i32::from(Layer::L2) => {
+        Some(Message::Head(head)) => {
+            let Head { layer: _, latest, safe, finalized, unacknowledged_reorg_id: _ } = head;
+            place.held_l1 = unacknowledged(head)?;
             let block = wire::block(latest.as_ref())?;
             let mut applier = Applier { tx, network, block, transitions: 0 };
             applier.chain_time().await?;
@@ -176,11 +204,45 @@ async fn apply<C: ConnectionTrait>(
             move_to(&mut place, block);
             (place.safe, place.finalized) = (wire::count(*safe)?, wire::count(*finalized)?);
         }
-        Some(Message::Head(_)) | None => {}
+        // Nodes are looked at by the flags; and what a newer indexer tells is not for us.
+        Some(Message::NodeChange(_)) | None => {}
     }
     place.cursor = reached.clone();
     cursor::put(tx, &place).await?;
-    Ok((transitions, undone, place.block_number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0)))
+    let block = place.block_number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+    Ok(Applied { transitions, undone, block, held_before, held: place.hold() })
+}
+
+/// Takes back what the blocks above did. Where final ones are among them the network is held from here on, and the
+/// transactions that were thought settled are followed again.
+async fn take_back<C: ConnectionTrait>(
+    tx: &C,
+    network: &str,
+    place: &mut cursor::Row,
+    revert: &Revert,
+) -> Result<u64, Error> {
+    let Revert { layer, to, below_finalized } = revert;
+    let to = wire::block(to.as_ref())?;
+    if *layer == i32::from(Layer::L2) {
+        if *below_finalized {
+            place.held_l2.get_or_insert(ID_NOT_TOLD);
+        }
+        let Some(block) = head(place) else { return Ok(0) };
+        return Applier { tx, network, block, transitions: 0 }.revert_l2(to.number).await;
+    }
+    if *below_finalized {
+        place.held_l1.get_or_insert(ID_NOT_TOLD);
+        transaction::follow_above(tx, network, to.number).await?;
+    }
+    let undone = Applier { tx, network, block: to, transitions: 0 }.revert_l1().await?;
+    move_to(place, to);
+    Ok(undone)
+}
+
+/// The reorganisation for which a network is held, as the column has it.
+fn unacknowledged(head: &Head) -> Result<Option<i64>, Error> {
+    let id = head.unacknowledged_reorg_id;
+    Ok(if id == 0 { None } else { Some(wire::count(id)?) })
 }
 
 fn move_to(place: &mut cursor::Row, block: Block) {

@@ -30,6 +30,8 @@ pub enum Change {
     Settled { state: &'static str, finalized: bool },
     /// It was handed to the endpoints at this head.
     Sent { answer: String, head: i64 },
+    /// It is to be sent again as soon as the network is not held.
+    Unsent,
 }
 
 /// Where its operation stands with that.
@@ -66,6 +68,7 @@ impl Confirm<'_> {
                         transaction::set_state(&*tx, id, state, finalized).await?;
                     }
                     Change::Sent { answer, head } => transaction::sent(&*tx, id, &answer, head).await?,
+                    Change::Unsent => transaction::unsent(&*tx, id).await?,
                 }
                 let Some(Entered { state, reason, code }) = entered else { return Ok(()) };
                 // What becomes of an approval must not bring an operation back that has ended.

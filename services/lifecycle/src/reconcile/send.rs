@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::failpoint::Point;
 use crate::fleet::{Chain, Fleet};
 use crate::operations::plan::{Call, Plan};
+use crate::reconcile::hold::must_wait;
 use crate::signed;
 
 /// The lane of one account, held under a fenced lease.
@@ -46,7 +47,7 @@ pub fn lease_name(chain_id: u64, account: Address) -> String {
 
 impl Lane<'_> {
     /// Proves, inside a transaction, that this lane is still ours.
-    async fn fence<C: ConnectionTrait>(&self, tx: &C) -> Result<(), Error> {
+    pub async fn fence<C: ConnectionTrait>(&self, tx: &C) -> Result<(), Error> {
         let name = lease_name(self.chain.chain_id, self.account);
         Ok(fence(tx, SCHEMA, &name, self.lease.epoch).await?)
     }
@@ -64,7 +65,7 @@ impl Lane<'_> {
         self.sign(row, &stored, SigningIntent::New, Pass::First).await
     }
 
-    /// Stores the row with its nonce; none if the operation was cancelled meanwhile.
+    /// Stores the row with its nonce; none if the operation was cancelled, or the network is held meanwhile.
     async fn allocate(
         &self,
         row: &operation::Row,
@@ -81,6 +82,9 @@ impl Lane<'_> {
             let mut planned = planned.clone();
             Box::pin(async move {
                 self.fence(&*tx).await?;
+                if must_wait(&*tx, &self.chain.name, id).await? {
+                    return Ok(None);
+                }
                 let fresh = operation::lock(&*tx, id).await?;
                 if fresh.is_none_or(|fresh| fresh.state().is_final()) {
                     return Ok(None);
@@ -105,6 +109,9 @@ impl Lane<'_> {
         intent: SigningIntent,
         pass: Pass,
     ) -> Result<(), Error> {
+        if !self.may_send(row.id).await? {
+            return Ok(());
+        }
         let request = SignTransactionRequest {
             key_id: row.key_id.clone().unwrap_or_default(),
             network: self.chain.name.clone(),
@@ -195,6 +202,9 @@ impl Lane<'_> {
         raw: &Bytes,
         pass: Pass,
     ) -> Result<(), Error> {
+        if !self.may_send(row.id).await? {
+            return Ok(());
+        }
         let outcome = hand_out(self.fleet, self.chain, raw).await;
         self.meet(pass, Point::AfterBroadcastBeforeRecord).await;
         let Outcome { verdict, answer } = outcome;

@@ -2,6 +2,7 @@
 //! it sees from any cursor. L2 events and nodes are what a test says.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +37,10 @@ pub struct FakeIndexer {
     seen: Arc<Mutex<BTreeMap<u64, Header>>>,
     /// Nodes by signer: ready to lock, known to themis.
     nodes: Arc<Mutex<BTreeMap<Address, (bool, bool)>>>,
+    /// The reorganisation that nobody has acknowledged; 0 if there is none.
+    alarm: Arc<AtomicU64>,
+    /// No heads are told.
+    headless: Arc<AtomicBool>,
 }
 
 type Messages = mpsc::Sender<Result<StreamEventsResponse, Status>>;
@@ -51,12 +56,24 @@ impl FakeIndexer {
             first: contracts.start_block,
             seen: Arc::default(),
             nodes: Arc::default(),
+            alarm: Arc::default(),
+            headless: Arc::default(),
         }
     }
 
     /// What the node of a signer looks like.
     pub fn node(&self, signer: Address, ready: bool, known: bool) {
         self.nodes.lock().unwrap().insert(signer, (ready, known));
+    }
+
+    /// From now on reverts are below `finalized` and heads carry this id; 0 is an acknowledgement.
+    pub fn alarm(&self, reorg_id: u64) {
+        self.alarm.store(reorg_id, Ordering::Relaxed);
+    }
+
+    /// From now on heads are kept back, or not.
+    pub fn keep_heads_back(&self, yes: bool) {
+        self.headless.store(yes, Ordering::Relaxed);
     }
 
     async fn header(&self, height: u64) -> Option<Header> {
@@ -83,7 +100,7 @@ impl FakeIndexer {
                 log_index: u32::try_from(log.log_index).unwrap(),
             }),
             contract: log.address.to_string(),
-            transaction_from: Address::ZERO.to_string(),
+            transaction_from: String::new(),
             event: Some(wire(seen)?),
         })
     }
@@ -99,6 +116,8 @@ impl FakeIndexer {
             }
         }
         let mut looks = tokio::time::interval(LOOK);
+        // As the last head said; none before the first.
+        let mut told = None;
         loop {
             let before = self.seen.lock().unwrap().get(&(next - 1)).copied();
             if let Some(before) = before {
@@ -113,10 +132,21 @@ impl FakeIndexer {
                         return;
                     }
                     next += 1;
+                    told = None;
                 }
                 None => {
                     looks.tick().await;
                 }
+            }
+            let alarm = self.alarm.load(Ordering::Relaxed);
+            if told != Some(alarm) && !self.headless.load(Ordering::Relaxed) {
+                let at = self.seen.lock().unwrap().get(&(next - 1)).copied();
+                if let Some(at) = at
+                    && self.head(&at, alarm, &messages).await.is_err()
+                {
+                    return;
+                }
+                told = Some(alarm);
             }
             if messages.is_closed() {
                 return;
@@ -138,7 +168,8 @@ impl FakeIndexer {
         };
         self.seen.lock().unwrap().retain(|height, _| *height <= to.number);
         *next = to.number + 1;
-        let revert = Revert { layer: Layer::L1.into(), to: Some(block_ref(&to)) };
+        let below_finalized = self.alarm.load(Ordering::Relaxed) != 0;
+        let revert = Revert { layer: Layer::L1.into(), to: Some(block_ref(&to)), below_finalized };
         self.send(&to, Message::Revert(revert), messages).await
     }
 
@@ -146,8 +177,16 @@ impl FakeIndexer {
         let block = CommittedBlock { block: Some(block_ref(header)), events: self.events(header).await };
         self.seen.lock().unwrap().insert(header.number, *header);
         let commit = Commit { layer: Layer::L1.into(), blocks: vec![block] };
-        self.send(header, Message::Commit(commit), messages).await?;
-        let head = Head { layer: Layer::L1.into(), latest: Some(block_ref(header)), safe: 0, finalized: 0 };
+        self.send(header, Message::Commit(commit), messages).await
+    }
+
+    async fn head(&self, header: &Header, alarm: u64, messages: &Messages) -> Result<(), ()> {
+        let head = Head {
+            layer: Layer::L1.into(),
+            latest: Some(block_ref(header)),
+            unacknowledged_reorg_id: alarm,
+            ..Default::default()
+        };
         self.send(header, Message::Head(head), messages).await
     }
 
@@ -347,6 +386,47 @@ impl IndexerService for FakeIndexer {
         &self,
         _: Request<ListEpochsRequest>,
     ) -> Result<Response<ListEpochsResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    type ExportStateStream = ReceiverStream<Result<ExportStateResponse, Status>>;
+
+    async fn export_state(
+        &self,
+        _: Request<ExportStateRequest>,
+    ) -> Result<Response<Self::ExportStateStream>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn get_producer(
+        &self,
+        _: Request<GetProducerRequest>,
+    ) -> Result<Response<GetProducerResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn list_missed_turns(
+        &self,
+        _: Request<ListMissedTurnsRequest>,
+    ) -> Result<Response<ListMissedTurnsResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn reconcile(&self, _: Request<ReconcileRequest>) -> Result<Response<ReconcileResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn resync(&self, _: Request<ResyncRequest>) -> Result<Response<ResyncResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn get_digest(&self, _: Request<GetDigestRequest>) -> Result<Response<GetDigestResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn list_reorgs(
+        &self,
+        _: Request<ListReorgsRequest>,
+    ) -> Result<Response<ListReorgsResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn acknowledge_reorg(
+        &self,
+        _: Request<AcknowledgeReorgRequest>,
+    ) -> Result<Response<AcknowledgeReorgResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
     async fn get_reconciliation(

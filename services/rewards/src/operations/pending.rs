@@ -30,7 +30,7 @@ async fn estimate(rewards: &Rewards, network: &str) -> Result<BTreeMap<Sequencer
     let mut indexer = rewards.indexer.clone();
     let network = network.to_owned();
     let parameters = indexer
-        .get_chain_parameters(GetChainParametersRequest { network: network.clone() })
+        .get_chain_parameters(GetChainParametersRequest { network: network.clone(), at_block: 0 })
         .await?
         .into_inner()
         .parameters

@@ -46,7 +46,7 @@ pub async fn get(rewards: &Rewards, request: GetRateRequest) -> Result<GetRateRe
 
 /// What the present parameters aim at; empty without the indexer or without a lock.
 async fn network_rate(rewards: &Rewards, network: &str) -> String {
-    let request = GetChainParametersRequest { network: network.to_owned() };
+    let request = GetChainParametersRequest { network: network.to_owned(), at_block: 0 };
     let Ok(answer) = rewards.indexer.clone().get_chain_parameters(request).await else {
         return String::new();
     };

@@ -10,7 +10,7 @@ use chain::rpc::Header;
 use serde_json::json;
 
 use super::{
-    View,
+    Signing, View,
     answer::{failed, refused, wall_clock},
 };
 use crate::Error;
@@ -34,12 +34,19 @@ pub(super) async fn bridge_health(State(view): State<View>) -> Response {
     };
     let produces = epoch.signer == view.signer && epoch.start_block.0 <= head + 1;
     let now = wall_clock();
+    let signing = view.signing();
+    let asked = signing != Signing::Never;
     Json(json!({
         "isCurrentSequencer": i32::from(produces),
         "writer": { "txHash": "", "timestamp": 0, "ret": "" },
         "l2": { "blockNumber": head, "timestamp": now },
         "rpc": { "txHash": "", "timestamp": 0 },
-        "mpc": { "isMpcProposer": 0, "signId": "", "signSuccess": 0, "timestamp": 0 },
+        "mpc": {
+            "isMpcProposer": i32::from(asked),
+            "signId": if asked { "devnet-sign" } else { "" },
+            "signSuccess": i32::from(signing == Signing::Succeeded),
+            "timestamp": if asked { now } else { 0 },
+        },
     }))
     .into_response()
 }

@@ -162,7 +162,9 @@ impl Ledger {
                 seq_id
             }
             ChainEvent::LockUpdate { seq_id, nonce, locked } => {
-                self.step(place, *seq_id, *nonce)?.amount = *locked;
+                // What was locked or withdrawn just before has been counted already.
+                let expected = self.step(place, *seq_id, *nonce)?.amount;
+                place.expect("principal", expected, *locked)?;
                 seq_id
             }
             ChainEvent::Withdraw { seq_id, amount } => {
@@ -171,17 +173,24 @@ impl Ledger {
                 self.parameters.total_locked =
                     left.ok_or_else(|| place.gap("total locked", amount, total))?;
                 let batch_id = self.parameters.batch_id;
-                self.record(place, *seq_id)?.updated_batch = batch_id;
+                let record = self.record(place, *seq_id)?;
+                let left = record.amount.checked_sub(*amount);
+                record.amount = left.ok_or_else(|| place.gap("principal", amount, record.amount))?;
+                record.updated_batch = batch_id;
                 seq_id
             }
-            ChainEvent::ClaimRewards { seq_id, amount, total_liquidated, .. } => {
+            ChainEvent::ClaimRewards { seq_id, recipient, amount, total_liquidated } => {
                 let expected = self.parameters.total_rewards_liquidated.checked_add(*amount);
                 place.expect_some("total rewards liquidated", expected, *total_liquidated)?;
                 self.parameters.total_rewards_liquidated = *total_liquidated;
-                self.record(place, *seq_id)?.reward = Metis::ZERO;
+                let record = self.record(place, *seq_id)?;
+                place.expect("recipient", record.reward_recipient.unwrap_or_default(), *recipient)?;
+                record.reward = Metis::ZERO;
                 seq_id
             }
-            ChainEvent::Unlocked { seq_id, amount, total_locked, .. } => {
+            ChainEvent::Unlocked { seq_id, owner, amount, total_locked } => {
+                let expected = self.record(place, *seq_id)?.owner;
+                place.expect("owner", expected, *owner)?;
                 self.unlocked(place, *seq_id, *amount, *total_locked)?;
                 seq_id
             }
@@ -200,13 +209,19 @@ impl Ledger {
         match event {
             ChainEvent::UnlockInit {
                 seq_id,
+                signer,
                 nonce,
                 deactivation_batch,
                 deactivation_time,
                 unlock_claim_time,
-                ..
+                reward: _,
             } => {
+                place.expect("batch id", self.parameters.batch_id, *deactivation_batch)?;
+                place.expect("time of the exit", place.time, deactivation_time.0)?;
+                let claimable = place.time.saturating_add(self.parameters.exit_delay_secs);
+                place.expect("end of the exit", claimable, unlock_claim_time.0)?;
                 let record = self.step(place, *seq_id, *nonce)?;
+                place.expect("signer", record.signer, *signer)?;
                 record.status = Status::Inactive;
                 record.deactivation_batch = *deactivation_batch;
                 record.deactivation_time = *deactivation_time;
@@ -266,9 +281,12 @@ impl Ledger {
         let part = relocked_from_reward(amount, brought);
         let part = part.ok_or_else(|| place.gap("METIS brought", amount, brought))?;
         self.parameters.total_locked = total;
+        let record = self.record(place, id)?;
+        let grown = record.amount.checked_add(amount);
+        record.amount = grown.ok_or_else(|| place.gap("principal", "an amount that fits", amount))?;
         if !part.is_zero() {
             // The contract turns the whole reward into principal, or nothing of it.
-            self.record(place, id)?.reward = Metis::ZERO;
+            record.reward = Metis::ZERO;
         }
         Ok(part)
     }

@@ -1,7 +1,5 @@
 //! Whether answers agree: those of several endpoints with one another, and those to what is asked for twice.
 
-use std::collections::BTreeSet;
-
 use alloy_sol_types::SolEvent;
 use chain::abi::{LockingInfo, LockingPool};
 use chain::pool::EndpointId;
@@ -57,10 +55,10 @@ fn confirmed(logs: &[Log], twice: &[LogFilter], again: &[Log]) -> bool {
                 && log.topics.first().is_some_and(|topic| filter.topics[0].contains(topic))
         })
     };
-    let place = |log: &Log| (log.block_number, log.log_index, log.block_hash);
-    let first: BTreeSet<_> = logs.iter().filter(asked_twice).map(place).collect();
-    let second: BTreeSet<_> = again.iter().map(place).collect();
-    first == second
+    let first: Vec<Log> = logs.iter().filter(asked_twice).cloned().collect();
+    let mut again = again.to_vec();
+    again.sort_by_key(|log| (log.block_number, log.log_index));
+    same(&first, &again)
 }
 
 /// The logs of blocks in order, if what was asked for twice was answered the same twice.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use api::indexer::v1 as wire;
 use api::indexer::v1::stream_events_response::Message;
+use api::types::v1 as types;
 use testkit::contracts::account;
 use tokio::time::timeout;
 use tonic::Streaming;
@@ -177,5 +178,68 @@ async fn a_cursor_that_these_tables_never_saw_begins_anew() {
     let mut stream = consumer.connect(&indexer).await;
     consumer.follow(&world, &mut stream).await;
     consumer.knows_all(&indexer).await;
+    indexer.stop().await.expect("it stops");
+}
+
+/// Consumers at once: hundreds, over one connection.
+const CONSUMERS: usize = 240;
+
+#[tokio::test]
+async fn hundreds_of_consumers_at_different_cursors_are_told_everything_and_a_slow_one_holds_nobody() {
+    let world = World::new().await;
+    world.busy("ida").await;
+    let indexer = world.start().await;
+    let mut first = Consumer::default();
+    let mut stream = first.connect(&indexer).await;
+    let mut standing = vec![first.clone()];
+    // Cursors after every message so far: the beginning, the middle and the head.
+    while first.heads.len() < 2 {
+        first.next(&mut stream).await;
+        standing.push(first.clone());
+    }
+    // Never read: what it was sent stays in its connection, and what it was not sent is not made.
+    let asleep = Consumer::default().connect(&indexer).await;
+    let mut consumers = Vec::new();
+    for consumer in standing.iter().cycle().take(CONSUMERS) {
+        let stream = consumer.connect(&indexer).await;
+        consumers.push((consumer.clone(), stream));
+    }
+    world.lock("max", 20_000).await;
+    world.l1.link.reorg(1, &[]).await.expect("reorganised");
+    world.lock("tom", 20_000).await;
+    indexer.agrees(&world).await;
+    let all = indexer.events(wire::ListEventsRequest::default()).await;
+    for (consumer, stream) in &mut consumers {
+        consumer.follow(&world, stream).await;
+        assert_eq!(consumer.events.values().cloned().collect::<Vec<_>>(), all);
+    }
+    drop(asleep);
+    indexer.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn pages_stay_right_while_new_blocks_arrive() {
+    let world = World::new().await;
+    world.busy("ida").await;
+    let indexer = world.start().await;
+    indexer.agrees(&world).await;
+    let known = indexer.events(wire::ListEventsRequest::default()).await;
+    let mut listed = Vec::new();
+    let mut page_token = String::new();
+    for name in ["max", "tom", "eva"] {
+        let network = NETWORK.to_owned();
+        let request = wire::ListEventsRequest { network, page_size: 9, page_token, ..Default::default() };
+        let page = indexer.indexer.clone().list_events(request).await.expect("a page").into_inner();
+        listed.extend(page.events);
+        page_token = page.next_page_token;
+        world.lock(name, 20_000).await;
+        indexer.agrees(&world).await;
+    }
+    assert_eq!(listed.len(), 27, "full pages");
+    let l1: Vec<_> = known
+        .into_iter()
+        .filter(|event| event.at.as_ref().is_some_and(|at| at.layer() == types::Layer::L1))
+        .collect();
+    assert_eq!(listed, l1[..27], "nothing twice, nothing left out");
     indexer.stop().await.expect("it stops");
 }

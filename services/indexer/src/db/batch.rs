@@ -106,3 +106,13 @@ pub async fn credits<C: ConnectionTrait>(
         .await
         .map_err(Error::at("reading reward credits"))
 }
+
+/// Whether the split of any batch could not be proven; the rewards on record are then less than the contract's.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn any_unattributed<C: ConnectionTrait>(db: &C, network: &str) -> Result<bool, Error> {
+    let sql = "SELECT 1 AS one FROM indexer.batch WHERE network = $1 AND method = 4 LIMIT 1";
+    let row = db.query_one_raw(statement(sql, [network.into()])).await;
+    Ok(row.map_err(Error::at("looking for unattributed batches"))?.is_some())
+}

@@ -101,8 +101,8 @@ pub struct Advance<'a> {
     pub(super) range: Range,
     variant_due: bool,
     noted: Instant,
-    /// The comparison with the contracts that was last looked at for a repair.
-    pub(super) compared: i64,
+    /// From where the index was last fetched again because it differed from the contracts.
+    pub(super) mended: Option<u64>,
 }
 
 impl Standing {
@@ -197,15 +197,15 @@ impl<'a> Advance<'a> {
             range: Range::default(),
             variant_due: layer == Layer::L1,
             noted: Instant::now(),
-            compared: -1,
+            mended: None,
         })
     }
 
     /// Loads again, keeping what was learned of the endpoints.
     pub(super) async fn reload(&mut self) -> Result<(), StepError> {
         let loaded = Self::load(self.db, self.source, self.lease, (self.metrics, self.wake)).await?;
-        let (range, compared) = (self.range, self.compared);
-        *self = Self { range, compared, ..loaded };
+        let (range, mended) = (self.range, self.mended);
+        *self = Self { range, mended, ..loaded };
         Ok(())
     }
 

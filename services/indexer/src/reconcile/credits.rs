@@ -23,8 +23,9 @@ use crate::source::Source;
 /// Batches looked into at once: a trace keeps a node busy for a while, and most batches need none.
 const SEARCHES: usize = 8;
 
-/// Refusals after which another try is worth it.
-const LATER: &[NodeErrorKind] = &[NodeErrorKind::UnknownBlock, NodeErrorKind::RateLimited];
+/// Refusals of a trace after which another try is worth it. A node that has the transaction and finds no trace of it has
+/// dropped the state that it needs; if the block is gone instead, the question for the state finds that out.
+const LATER: &[NodeErrorKind] = &[NodeErrorKind::RateLimited];
 /// The same for state. Nodes without traces fail inside when asked for one, but none does so for state for ever.
 const STATE_LATER: &[NodeErrorKind] =
     &[NodeErrorKind::UnknownBlock, NodeErrorKind::RateLimited, NodeErrorKind::Internal];

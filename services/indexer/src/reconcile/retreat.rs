@@ -11,7 +11,9 @@ use super::commit::{self, CommitError};
 use super::drift::{self, CompareError};
 use super::fetch::{self, FetchError, HEAD_BLOCKS, Observed};
 use super::follow::{At, common};
-use crate::db::{self, Layer, SCHEMA, block, checkpoint, column, height, reconciliation, reorg, resync};
+use crate::db::{
+    self, Layer, SCHEMA, batch, block, checkpoint, column, height, reconciliation, reorg, resync,
+};
 
 /// Headers compared at once on the way back to the common block. Small, since almost all reorganisations
 /// are; deep ones take as many rounds as they need.
@@ -19,6 +21,8 @@ const WALK_BACK_ROWS: u64 = 64;
 /// Times that every endpoint is asked for our block before a shorter chain is followed: a node that lags and one that
 /// does not may take turns behind one address.
 const SHORTER_ASKED: u32 = 4;
+/// How a difference in a reward is named: it follows from a batch whose split could not be proven.
+const REWARD_FIELD: &str = ").reward:";
 /// Blocks that are fetched again at first when logs are missing among stored ones; eight times as many each time.
 const REPAIR_BLOCKS: u64 = 512;
 const REPAIR_GROWTH: u64 = 8;
@@ -152,11 +156,17 @@ impl Advance<'_> {
             return Ok(true);
         }
         let compared = reconciliation::of(self.db, network).await?.filter(|_| layer == Layer::L1);
-        let Some(compared) = compared.filter(|row| row.drift > 0 && row.number > self.compared) else {
-            return Ok(false);
-        };
-        self.compared = compared.number;
+        let Some(compared) = compared.filter(|row| row.drift > 0) else { return Ok(false) };
         let from = compared.verified_number.map_or(self.source.start(), |number| height(number) + 1);
+        // What stays wrong after it was fetched again is for people: nobody gains if it is fetched for ever.
+        if self.mended == Some(from) {
+            return Ok(false);
+        }
+        self.mended = Some(from);
+        let of_rewards = compared.first_difference.contains(REWARD_FIELD);
+        if of_rewards && batch::any_unattributed(self.db, network).await? {
+            return Ok(false);
+        }
         tracing::warn!(
             network,
             "the index of {network} differs from the contracts and is fetched again from {from} on: {}",

@@ -14,9 +14,10 @@ use super::range::Range;
 use crate::source::Source;
 
 /// Ranges under way at once: enough to hide 50 ms for each request, few enough for 80 MB in all.
-const FLIGHTS: usize = 6;
-/// Until the first answer says how crowded the blocks are, one small range is enough.
-const FLIGHTS_FIRST: usize = 1;
+const FLIGHTS: usize = 4;
+/// A range much larger than any answered so far may be crowded: only one of them is tried at once.
+const FLIGHTS_UNTRIED: usize = 1;
+const UNTRIED_TIMES: u64 = 2;
 
 /// Attempts for one range before the whole backfill begins again from its checkpoint.
 const TRIES_MAX: u32 = 6;
@@ -60,16 +61,17 @@ pub struct Ranges {
     size: Range,
     /// Endpoints that are asked last.
     avoid: Vec<EndpointId>,
-    answered: bool,
+    /// Blocks of the last range that was answered.
+    tried: u64,
     flights: VecDeque<Flight>,
 }
 
 impl Ranges {
     /// From a block to another, both included, beginning with ranges of this size.
     pub fn new(source: &Source, (from, end): (u64, u64), size: Range) -> Self {
-        let answered = size != Range::default();
+        let tried = if size == Range::default() { 0 } else { size.blocks() };
         let (source, avoid) = (source.clone(), Vec::new());
-        Self { source, next: from, end, size, avoid, answered, flights: VecDeque::new() }
+        Self { source, next: from, end, size, avoid, tried, flights: VecDeque::new() }
     }
 
     /// The same, preferably not from these endpoints.
@@ -95,8 +97,8 @@ impl Ranges {
             self.flights.pop_front();
             match landed {
                 Ok((fetched, endpoint)) => {
-                    self.answered = true;
-                    self.size.answered(to - from + 1, fetched.logs.len());
+                    self.tried = to - from + 1;
+                    self.size.answered(self.tried, fetched.logs.len());
                     return Ok(Some(Landed { from, to, fetched, endpoint }));
                 }
                 Err(FetchError::Ask { source, .. }) if self.size.refused((from, to), &source) => {
@@ -122,7 +124,8 @@ impl Ranges {
     }
 
     fn take_off(&mut self) {
-        let most = if self.answered { FLIGHTS } else { FLIGHTS_FIRST };
+        let untried = self.size.blocks() > self.tried.saturating_mul(UNTRIED_TIMES);
+        let most = if untried { FLIGHTS_UNTRIED } else { FLIGHTS };
         while self.flights.len() < most && self.next <= self.end {
             let (from, to) = (self.next, self.size.to(self.next, self.end));
             let flight = self.flight(from, to, Vec::new());

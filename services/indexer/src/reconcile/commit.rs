@@ -22,6 +22,9 @@ pub enum CommitError {
     /// The database failed.
     #[error("writing to the database")]
     Store(#[from] store::Error),
+    /// The process is ending.
+    #[error("writing was interrupted")]
+    Interrupted,
 }
 
 /// Adds blocks and everything that follows from them, and moves the checkpoint to the last of them.

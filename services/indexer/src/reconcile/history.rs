@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use alloy_primitives::B256;
 use chain::pool::EndpointId;
 use store::column::Hash;
-use tokio::task::JoinHandle;
 
 use super::advance::{Added, Advance, GAP_TRIES, StepError};
 use super::backfill::{Landed, Ranges};
 use super::commit::{self, CommitError, Note};
-use super::encode::Encoded;
-use super::fetch::{FetchError, Observed};
-use crate::db::{checkpoint, column, log};
+use super::fetch::Observed;
+use super::writer::{Committed, Writer};
+use crate::db::{column, log};
 use crate::fold::digest::{Hashed, Link};
 
 /// How often a long backfill says how it is going.
@@ -21,19 +20,6 @@ const TOLD_EVERY: Duration = Duration::from_secs(2);
 const DIGEST_BLOCKS: i64 = 10_000;
 /// Width of the bar on the terminal.
 const BAR: u64 = 20;
-
-/// Rows being written while the next are folded; the writing stops if nobody waits for it any more.
-struct Writing {
-    task: JoinHandle<Result<(), CommitError>>,
-    added: Added,
-    seen: checkpoint::Seen,
-}
-
-impl Drop for Writing {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
 
 /// How a backfill is going.
 struct Course {
@@ -79,19 +65,28 @@ impl Advance<'_> {
         let mut ranges = Ranges::new(self.source, (from, end), self.range);
         let now = Instant::now();
         let mut course = Course { begun: now, told: now, from, end };
-        let mut writing = None;
-        let done = self.fill(&mut ranges, &mut course, &mut writing, observed).await;
+        let mut writer = Writer::new(self.db, self.source, self.lease);
+        let done = self.fill(&mut ranges, &mut course, &mut writer, observed).await;
         self.range = ranges.size();
         // Whatever went wrong: what was folded before it is whole, and is kept.
-        self.written(&mut writing).await?;
+        let written = writer.finish().await;
+        self.account(&mut writer);
+        written.unwrap_or(Err(CommitError::Interrupted))?;
         done
+    }
+
+    /// Takes note of what was committed.
+    fn account(&mut self, writer: &mut Writer) {
+        while let Some(Committed { logs, untyped, upgraded, seen }) = writer.committed() {
+            self.extended(Added { logs, untyped, upgraded }, seen);
+        }
     }
 
     async fn fill(
         &mut self,
         ranges: &mut Ranges,
         course: &mut Course,
-        writing: &mut Option<Writing>,
+        writer: &mut Writer,
         observed: &Observed,
     ) -> Result<(), StepError> {
         let mut avoid: Vec<EndpointId> = Vec::new();
@@ -107,27 +102,13 @@ impl Advance<'_> {
                 Err(error) => return Err(error),
             };
             avoid.clear();
-            self.written(writing).await?;
             let seen = self.seen_at(observed, column(to), course.blocks_per_second(to));
-            *writing = Some(self.write(encoded, seen));
+            if !writer.write(encoded, seen).await {
+                return Ok(());
+            }
+            self.account(writer);
             course.tell(&self.source.network, self.source.layer.name(), to);
         }
-        Ok(())
-    }
-
-    fn write(&self, encoded: Encoded, seen: checkpoint::Seen) -> Writing {
-        let (db, source, lease) = (self.db.clone(), self.source.clone(), self.lease);
-        let added = Added::of(&encoded);
-        let task = tokio::spawn(async move { commit::extend(&db, &source, lease, encoded, seen).await });
-        Writing { task, added, seen }
-    }
-
-    /// Waits until the rows being written are committed.
-    async fn written(&mut self, writing: &mut Option<Writing>) -> Result<(), StepError> {
-        let Some(mut under_way) = writing.take() else { return Ok(()) };
-        let done = (&mut under_way.task).await.map_err(|_| FetchError::Interrupted)?;
-        done?;
-        self.extended(under_way.added, under_way.seen);
         Ok(())
     }
 

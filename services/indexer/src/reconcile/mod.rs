@@ -19,3 +19,4 @@ pub mod plan;
 pub mod range;
 pub mod ready;
 mod retreat;
+mod writer;

@@ -1,4 +1,4 @@
-//! A transaction that can COPY beside everything that a [`ConnectionTrait`] can.
+//! A transaction that can insert [`Rows`] beside everything that a [`ConnectionTrait`] can.
 //!
 //! For writers of many rows. It is not repeated on conflicts: whoever writes in bulk is the only writer of its tables,
 //! and loads its state again after any failure.
@@ -9,12 +9,11 @@ use sea_orm::{
 };
 use sea_query_sqlx::SqlxValues;
 use sqlx::Postgres;
-use sqlx::postgres::PgConnection;
 use sqlx::query::Query;
 use tokio::sync::Mutex;
 
 use crate::Error;
-use crate::copy::Rows;
+use crate::rows::{Array, Rows};
 
 /// The open transaction; rolled back when dropped.
 #[derive(Debug)]
@@ -34,18 +33,15 @@ impl Bulk {
     ///
     /// # Errors
     /// When the server refuses them; the transaction is then of no more use.
-    pub async fn copy(&self, rows: Rows) -> Result<(), Error> {
+    pub async fn insert(&self, rows: &Rows) -> Result<(), Error> {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.0.lock().await;
-        let connection: &mut PgConnection = &mut transaction;
-        let copying = async {
-            let mut copy = connection.copy_in_raw(&rows.statement()).await?;
-            copy.send(rows.finished()).await?;
-            copy.finish().await
-        };
-        copying.await.map(drop).map_err(failed).map_err(Error::at("copying rows"))
+        let statement = rows.statement();
+        let query = sqlx::query(sqlx::AssertSqlSafe(statement));
+        let query = rows.columns().iter().fold(query, |query, column| query.bind(Array(column)));
+        let done = query.execute(&mut **self.0.lock().await).await;
+        done.map(drop).map_err(failed).map_err(Error::at("inserting rows"))
     }
 
     /// Commits.

@@ -1,4 +1,4 @@
-//! Postgres as the services use it: pool, transactions, column types, leases, group commit, COPY,
+//! Postgres as the services use it: pool, transactions, column types, leases, group commit, bulk inserts,
 //! idempotency and wake-ups.
 //!
 //! Knows the shape of the tables that every schema has (`lease`, `request`; made by the
@@ -7,13 +7,13 @@
 
 pub mod bulk;
 pub mod column;
-pub mod copy;
 mod error;
 pub mod group_commit;
 pub mod idempotency;
 pub mod lease;
 pub mod notify;
 pub mod pool;
+pub mod rows;
 mod statement;
 pub mod transaction;
 

@@ -6,6 +6,7 @@ mod idempotency;
 mod lease;
 mod notify;
 mod pool;
+mod rows;
 mod trace;
 mod transaction;
 

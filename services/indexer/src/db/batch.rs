@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::{Hash, Wei};
-use store::copy::Rows;
+use store::rows::Rows;
 use store::{Error, statement};
 
 /// One batch.
@@ -44,7 +44,7 @@ pub struct Credit {
 }
 
 /// Batches as rows.
-pub fn copy(network: &str, batches: &[Row]) -> Rows {
+pub fn rows(network: &str, batches: &[Row]) -> Rows {
     let mut rows = Rows::into_table(
         "indexer.batch (network, batch_id, number, log_index, transaction_hash, start_epoch, end_epoch, amount,
                         reward_per_block, method)",
@@ -59,7 +59,7 @@ pub fn copy(network: &str, batches: &[Row]) -> Rows {
 }
 
 /// Credits as rows.
-pub fn copy_credits(network: &str, credits: &[Credit]) -> Rows {
+pub fn credits_rows(network: &str, credits: &[Credit]) -> Rows {
     let mut rows =
         Rows::into_table("indexer.credit (network, batch_id, sequencer_id, number, blocks, amount)");
     for Credit { batch_id, sequencer_id, number, blocks, amount } in credits {

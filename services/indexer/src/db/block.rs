@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::Hash;
-use store::copy::Rows;
+use store::rows::Rows;
 use store::{Error, statement};
 use time::OffsetDateTime;
 
@@ -37,7 +37,7 @@ pub struct Digested {
 }
 
 /// Headers as rows.
-pub fn copy(network: &str, layer: Layer, blocks: &[Row]) -> Rows {
+pub fn rows(network: &str, layer: Layer, blocks: &[Row]) -> Rows {
     let mut rows = Rows::into_table("indexer.block (network, layer, number, hash, parent, time, digest)");
     for Row { number, hash, parent, time, digest } in blocks {
         rows.row()

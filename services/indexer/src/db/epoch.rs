@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::Addr;
-use store::copy::Rows;
+use store::rows::Rows;
 use store::{Error, statement};
 use time::OffsetDateTime;
 
@@ -37,7 +37,7 @@ pub struct Parameters {
 }
 
 /// Versions as rows.
-pub fn copy<'a>(network: &str, epochs: impl IntoIterator<Item = &'a Row>) -> Rows {
+pub fn rows<'a>(network: &str, epochs: impl IntoIterator<Item = &'a Row>) -> Rows {
     let mut rows = Rows::into_table(
         "indexer.epoch (network, epoch_id, number, signer, start_block, end_block, respanned)",
     );
@@ -50,7 +50,7 @@ pub fn copy<'a>(network: &str, epochs: impl IntoIterator<Item = &'a Row>) -> Row
 }
 
 /// Versions of the parameters as rows.
-pub fn copy_parameters<'a>(network: &str, versions: impl IntoIterator<Item = &'a Parameters>) -> Rows {
+pub fn parameters_rows<'a>(network: &str, versions: impl IntoIterator<Item = &'a Parameters>) -> Rows {
     let mut rows = Rows::into_table("indexer.set_parameters (network, number, epoch_length, mpc)");
     for Parameters { number, epoch_length, mpc } in versions {
         rows.row().text(network).bigint(*number).bigint(*epoch_length).bytes(mpc.0);

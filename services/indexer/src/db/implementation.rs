@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::Addr;
-use store::copy::Rows;
+use store::rows::Rows;
 use store::{Error, statement};
 
 /// One of them.
@@ -15,7 +15,7 @@ pub struct Row {
 }
 
 /// Implementations as rows, at most one for each block.
-pub fn copy(network: &str, implementations: &[Row]) -> Rows {
+pub fn rows(network: &str, implementations: &[Row]) -> Rows {
     let mut rows = Rows::into_table("indexer.implementation (network, number, address)");
     for Row { number, address } in implementations {
         rows.row().text(network).bigint(*number).bytes(address.0);

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, U256};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use store::column::{Addr, Hash, Wei};
-use store::copy::Rows;
+use store::rows::Rows;
 use store::{Error, statement};
 use time::OffsetDateTime;
 
@@ -107,7 +107,7 @@ const STORED: &str =
         AND t.transaction_index = l.transaction_index";
 
 /// Logs as rows.
-pub fn copy(network: &str, layer: Layer, logs: &[Row<'_>]) -> Rows {
+pub fn rows(network: &str, layer: Layer, logs: &[Row<'_>]) -> Rows {
     let mut rows = Rows::into_table(
         "indexer.log (network, layer, number, log_index, transaction_index, address, topic0, topic1, topic2, topic3,
                       data, kind, sequencer_id, from_reward)",

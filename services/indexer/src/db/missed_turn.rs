@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::{Addr, Hash};
-use store::copy::Rows;
+use store::rows::Rows;
 use store::{Error, statement};
 use time::OffsetDateTime;
 
@@ -58,7 +58,7 @@ pub struct Entry {
 pub type Position = (i64, i32, i64);
 
 /// Turns as rows.
-pub fn copy(network: &str, turns: &[Row]) -> Rows {
+pub fn rows(network: &str, turns: &[Row]) -> Rows {
     let mut rows = Rows::into_table(
         "indexer.missed_turn (network, number, log_index, epoch_id, signer, blocks_lost, overwritten, by_signer)",
     );

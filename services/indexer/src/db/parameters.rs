@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::{Addr, Wei};
-use store::copy::Rows;
+use store::rows::Rows;
 use store::{Error, statement};
 
 /// One version.
@@ -51,7 +51,7 @@ const COLUMNS: &str = "number, min_lock, max_lock, total_locked, total_rewards_l
     active_count, exiting_count, exited_count, reward_payer, mpc";
 
 /// Versions as rows.
-pub fn copy(network: &str, versions: &[Row]) -> Rows {
+pub fn rows(network: &str, versions: &[Row]) -> Rows {
     let mut rows = Rows::into_table(
         "indexer.parameters (network, number, min_lock, max_lock, total_locked, total_rewards_liquidated,
                              reward_per_block, exit_delay_seconds, signer_update_throttle, batch_id, batch_block,

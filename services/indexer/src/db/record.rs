@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::{Addr, Wei};
-use store::copy::Rows;
+use store::rows::Rows;
 use store::{Error, statement};
 
 /// One record from a block on.
@@ -55,7 +55,7 @@ const COLUMNS: &str = "sequencer_id, number, status, owner, signer, pubkey, rewa
     nonce, activation_batch, updated_batch, deactivation_batch, deactivation_time, unlock_claim_time";
 
 /// Versions as rows.
-pub fn copy(network: &str, records: &[Row]) -> Rows {
+pub fn rows(network: &str, records: &[Row]) -> Rows {
     let mut rows = Rows::into_table(
         "indexer.sequencer_record (network, sequencer_id, number, status, owner, signer, pubkey, reward_recipient, amount,
                                    reward, nonce, activation_batch, updated_batch, deactivation_batch,
@@ -73,7 +73,7 @@ pub fn copy(network: &str, records: &[Row]) -> Rows {
 }
 
 /// Signers as rows. The contract takes none twice.
-pub fn copy_signers(network: &str, signers: &[Signer]) -> Rows {
+pub fn signers_rows(network: &str, signers: &[Signer]) -> Rows {
     let mut rows = Rows::into_table("indexer.signer (network, signer, sequencer_id, number)");
     for Signer { signer, sequencer_id, number } in signers {
         rows.row().text(network).bytes(signer.0).bigint(*sequencer_id).bigint(*number);

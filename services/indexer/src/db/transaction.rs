@@ -1,7 +1,7 @@
 //! Transactions that emitted logs of ours.
 
 use alloy_primitives::{Address, B256};
-use store::copy::Rows;
+use store::rows::Rows;
 
 use super::Layer;
 
@@ -19,7 +19,7 @@ pub struct Row {
 }
 
 /// Transactions as rows.
-pub fn copy(network: &str, layer: Layer, transactions: &[Row]) -> Rows {
+pub fn rows(network: &str, layer: Layer, transactions: &[Row]) -> Rows {
     let columns = "indexer.transaction (network, layer, number, transaction_index, hash, sender)";
     let mut rows = Rows::into_table(columns);
     for Row { number, transaction_index, hash, sender } in transactions {

@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::column::{Addr, Hash};
-use store::copy::Rows;
+use store::rows::Rows;
 use store::{Error, statement};
 use time::OffsetDateTime;
 
@@ -41,7 +41,7 @@ pub struct Entry {
 }
 
 /// Changes as rows.
-pub fn copy(network: &str, changes: &[Row]) -> Rows {
+pub fn rows(network: &str, changes: &[Row]) -> Rows {
     let mut rows = Rows::into_table(
         "indexer.whitelist (network, owner, number, log_index, block_hash, transaction_hash, whitelisted)",
     );

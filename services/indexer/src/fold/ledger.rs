@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256};
 use chain::event::{ChainEvent, Source};
 use chain::views::SequencerRecord;
 use domain::amount::Metis;
-use domain::ids::{BatchId, EpochId, Height, Nonce, SequencerId, Timestamp};
+use domain::ids::{BatchId, EpochId, Height, Nonce, SequencerId};
 use domain::preflight::Status;
 use domain::reward::relocked_from_reward;
 
 use super::credit::{self, Announced, Shares, Split};
 use super::parameters::Parameters;
-use super::stored::{from_row, to_row};
+use super::stored::{from_row, locked_record, to_row};
 use super::wire::Derived;
 use super::{Changes, Gap, Place};
 use crate::db::{batch, column, implementation, parameters, record, whitelist};
@@ -149,7 +149,8 @@ impl Ledger {
             } => {
                 place.expect("nonce", Nonce(1), *nonce)?;
                 self.locked(place, *seq_id, *activation_batch, (*amount, *total_locked))?;
-                self.records.insert(*seq_id, new_record(*signer, signer_pubkey, *activation_batch, *amount));
+                self.records
+                    .insert(*seq_id, locked_record(*signer, signer_pubkey, *activation_batch, *amount));
                 self.new_signer(place, *signer, *seq_id, changes);
                 seq_id
             }
@@ -371,25 +372,6 @@ impl Ledger {
         self.signers.insert(signer, id);
         let (sequencer_id, number) = (column(id.0), column(place.number));
         changes.signers.push(record::Signer { signer: signer.into(), sequencer_id, number });
-    }
-}
-
-/// A record right after its lock; the owner comes with the SequencerOwnerChanged that follows.
-fn new_record(signer: Address, pubkey: &Bytes, batch_id: BatchId, amount: Metis) -> SequencerRecord {
-    SequencerRecord {
-        amount,
-        reward: Metis::ZERO,
-        activation_batch: batch_id,
-        updated_batch: batch_id,
-        deactivation_batch: BatchId(0),
-        deactivation_time: Timestamp(0),
-        unlock_claim_time: Timestamp(0),
-        nonce: Nonce(1),
-        owner: Address::ZERO,
-        signer,
-        pubkey: pubkey.clone(),
-        reward_recipient: None,
-        status: Status::Active,
     }
 }
 

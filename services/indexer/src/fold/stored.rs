@@ -1,5 +1,6 @@
 //! Records as rows, and back.
 
+use alloy_primitives::{Address, Bytes};
 use chain::views::SequencerRecord;
 use domain::amount::Metis;
 use domain::ids::{BatchId, Nonce, SequencerId, Timestamp};
@@ -82,4 +83,23 @@ pub fn from_row(row: Row) -> (SequencerId, SequencerRecord) {
         status: status_of(status),
     };
     (SequencerId(height(sequencer_id)), record)
+}
+
+/// A record right after its lock; the owner comes with the SequencerOwnerChanged that follows.
+pub fn locked_record(signer: Address, pubkey: &Bytes, batch_id: BatchId, amount: Metis) -> SequencerRecord {
+    SequencerRecord {
+        amount,
+        reward: Metis::ZERO,
+        activation_batch: batch_id,
+        updated_batch: batch_id,
+        deactivation_batch: BatchId(0),
+        deactivation_time: Timestamp(0),
+        unlock_claim_time: Timestamp(0),
+        nonce: Nonce(1),
+        owner: Address::ZERO,
+        signer,
+        pubkey: pubkey.clone(),
+        reward_recipient: None,
+        status: Status::Active,
+    }
 }

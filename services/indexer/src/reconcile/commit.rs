@@ -51,7 +51,7 @@ pub async fn extend(
 /// When the database refuses them.
 pub async fn write(tx: &Bulk, encoded: Encoded) -> Result<(), store::Error> {
     for rows in encoded.tables {
-        tx.copy(rows).await?;
+        tx.insert(&rows).await?;
     }
     Ok(())
 }

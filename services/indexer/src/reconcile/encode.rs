@@ -1,6 +1,6 @@
-//! From planned rows to the bytes of COPY: owned, so that they are written while the next range is folded.
+//! From planned rows to bytes for the database: owned, so that they are written while the next range is folded.
 
-use store::copy::Rows;
+use store::rows::Rows;
 
 use super::plan::Plan;
 use crate::db::{
@@ -30,9 +30,9 @@ pub struct Encoded {
 pub fn encode(network: &str, layer: Layer, plan: &Plan<'_>, digested: i64) -> Encoded {
     let Plan { blocks, transactions, logs, changes, tip, untyped, digest } = plan;
     let mut tables = vec![
-        block::copy(network, layer, blocks),
-        transaction::copy(network, layer, transactions),
-        log::copy(network, layer, logs),
+        block::rows(network, layer, blocks),
+        transaction::rows(network, layer, transactions),
+        log::rows(network, layer, logs),
     ];
     tables.extend(derived(network, changes));
     tables.retain(|rows| !rows.is_empty());
@@ -61,15 +61,15 @@ fn derived(network: &str, changes: &Changes) -> [Rows; 10] {
         implementations,
     } = changes;
     [
-        record::copy(network, records),
-        record::copy_signers(network, signers),
-        whitelist::copy(network, whitelist),
-        parameters::copy(network, parameters),
-        batch::copy(network, batches),
-        batch::copy_credits(network, credits),
-        epoch::copy(network, epochs.values()),
-        epoch::copy_parameters(network, set_parameters.values()),
-        missed_turn::copy(network, missed_turns),
-        implementation::copy(network, implementations),
+        record::rows(network, records),
+        record::signers_rows(network, signers),
+        whitelist::rows(network, whitelist),
+        parameters::rows(network, parameters),
+        batch::rows(network, batches),
+        batch::credits_rows(network, credits),
+        epoch::rows(network, epochs.values()),
+        epoch::parameters_rows(network, set_parameters.values()),
+        missed_turn::rows(network, missed_turns),
+        implementation::rows(network, implementations),
     ]
 }

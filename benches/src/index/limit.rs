@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use chain::pool::{Pool, PoolOptions};
 use chain::rpc::{EndpointUrl, Header, Log, LogFilter, call};
 use futures::{StreamExt, TryStreamExt, stream};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor, PgConnection};
 use testkit::contracts::L1;
 
@@ -40,7 +41,7 @@ const NETWORK: &[u8] = b"bench";
 /// When it does not end with as many rows as the chain has.
 pub async fn measure(world: &World, l1: &L1, rpc: &str, truth: &Summary, sparse: bool) -> Result<f64> {
     let database = world.database().await?;
-    let mut connection = PgConnection::connect(&database.url).await?;
+    let mut connection = over_socket(&database.url).await?;
     connection.execute(TABLES).await?;
     let begun = Instant::now();
     let rows = copy(&mut connection, l1, rpc, if sparse { SPARSE_RANGE } else { RANGE }).await?;
@@ -49,6 +50,17 @@ pub async fn measure(world: &World, l1: &L1, rpc: &str, truth: &Summary, sparse:
     ensure!(rows == truth.rows, "the probe found {rows} rows, the chain has {}", truth.rows);
     world.drop_database(database).await?;
     Ok(secs)
+}
+
+/// Over the server's socket in the file system: over TCP the driver would wait 40 ms for an acknowledgement at the end
+/// of each COPY, and the limit would be none.
+async fn over_socket(url: &str) -> Result<PgConnection> {
+    let options: PgConnectOptions = url.parse()?;
+    let mut connection = PgConnection::connect_with(&options).await?;
+    let folder: String =
+        sqlx::query_scalar("SHOW unix_socket_directories").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(PgConnection::connect_with(&options.socket(folder)).await?)
 }
 
 async fn copy(connection: &mut PgConnection, l1: &L1, rpc: &str, range: u64) -> Result<u64> {

@@ -134,6 +134,7 @@ impl Components {
 
     fn one(&mut self, field: &FieldDescriptor) -> Value {
         match field.kind() {
+            Kind::Bool if field.supports_presence() => json!({ "type": ["boolean", "null"] }),
             Kind::Bool => json!({ "type": "boolean" }),
             Kind::Uint64 => json!({ "type": ["string", "null"], "pattern": QUANTITY }),
             Kind::String if is_wei(field) => json!({ "type": ["string", "null"], "pattern": QUANTITY }),

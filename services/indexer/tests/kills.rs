@@ -199,10 +199,10 @@ async fn a_leader_that_was_stopped_and_is_continued_writes_nothing() {
     let tables = Tables::new().await;
     tables.connection.execute_unprepared(RECORDED).await.expect("moves are recorded");
     // Slow, so that it is stopped in the middle of its history, with ranges under way.
-    let (old_node, new_node) = (slow_proxy(&stand, 60).await, slow_proxy(&stand, 0).await);
+    let (old_node, new_node) = (slow_proxy(&stand, 400).await, slow_proxy(&stand, 0).await);
     let old = Process::start(&stand, "old", &stand.network(&[old_node.url()]), &tables);
     wait_until("it is in the middle of its history", DEADLINE, || async {
-        tables.number("SELECT count(*) FROM public.moved").await > 3
+        tables.number("SELECT count(*) FROM public.moved").await > 0
     })
     .await;
     old.signal(Signal::SIGSTOP);

@@ -98,7 +98,7 @@ impl Epochs {
             if let Some(turn) = turn.filter(|turn| turn.signer != displaced.by) {
                 changes.missed_turns.push(missed_turn::Row {
                     number: column(place.number),
-                    log_index: index(place),
+                    log_index: place.column(),
                     epoch_id: column(turn.epoch.0),
                     signer: turn.signer.into(),
                     blocks_lost: column(turn.blocks_lost),
@@ -109,11 +109,6 @@ impl Epochs {
         }
         Ok(Derived::Displaced(displaced.missed().map(|turn| turn.signer).collect()))
     }
-}
-
-/// The place of a log as a column; no block has so many logs that it would not fit.
-fn index(place: &Place) -> i32 {
-    i32::try_from(place.log_index).unwrap_or(i32::MAX)
 }
 
 fn gap(place: &Place, misfit: &Misfit) -> Gap {

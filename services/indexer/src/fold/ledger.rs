@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alloy_primitives::{Address, B256};
+use api::indexer::v1::CreditMethod;
 use chain::event::{ChainEvent, Source};
 use chain::views::SequencerRecord;
 use domain::amount::Metis;
@@ -12,10 +13,10 @@ use domain::reward::relocked_from_reward;
 
 use super::credit::{self, Announced, Shares, Split};
 use super::parameters::Parameters;
-use super::stored::{from_row, locked_record, to_row};
+use super::stored::{from_row, locked_record, to_row, whitelisting};
 use super::wire::Derived;
 use super::{Changes, Gap, Place};
-use crate::db::{batch, column, implementation, parameters, record, whitelist};
+use crate::db::{batch, column, implementation, parameters, record};
 
 /// The shares of batches, by transaction and batch, found before the fold because that takes asking.
 pub type Evidence = HashMap<(B256, BatchId), Shares>;
@@ -32,6 +33,8 @@ pub struct Ledger {
     /// Records that the block being read has changed so far, and whether it changed the parameters.
     touched: BTreeSet<SequencerId>,
     parameters_touched: bool,
+    /// The split of some batch could not be proven: rewards may be more than is known.
+    unattributed: bool,
 }
 
 impl Ledger {
@@ -44,6 +47,11 @@ impl Ledger {
         let signers = records.iter().filter_map(live).collect();
         let parameters = parameters.map(Parameters::from).unwrap_or_default();
         Self { records, signers, parameters, ..Self::default() }
+    }
+
+    /// The split of some batch before could not be proven.
+    pub fn some_unattributed(&mut self) {
+        self.unattributed = true;
     }
 
     /// The records by id.
@@ -91,7 +99,7 @@ impl Ledger {
                 Derived::Split(self.distributed(place, &announced, evidence, changes)?)
             }
             ChainEvent::SetWhitelist { owner, whitelisted } => {
-                changes.whitelist.push(whitelisting(place, *owner, *whitelisted));
+                changes.whitelist.push(whitelisting(place, place.column(), (*owner, *whitelisted)));
                 Derived::None
             }
             ChainEvent::Upgraded { implementation } => {
@@ -148,6 +156,7 @@ impl Ledger {
                 signer_pubkey,
             } => {
                 place.expect("nonce", Nonce(1), *nonce)?;
+                self.paid_in(place, *amount)?;
                 self.locked(place, *seq_id, *activation_batch, (*amount, *total_locked))?;
                 self.records
                     .insert(*seq_id, locked_record(*signer, signer_pubkey, *activation_batch, *amount));
@@ -247,6 +256,12 @@ impl Ledger {
         }
     }
 
+    /// The METIS that a lock or a batch brought came into the escrow just before it.
+    fn paid_in(&mut self, place: &Place, amount: Metis) -> Result<(), Gap> {
+        let last = self.incoming.pop().filter(|(transaction, ..)| *transaction == place.transaction_hash);
+        place.expect("METIS brought", amount, last.map_or(Metis::ZERO, |(_, _, brought)| brought))
+    }
+
     fn locked(
         &mut self,
         place: &Place,
@@ -282,7 +297,12 @@ impl Ledger {
         let part = relocked_from_reward(amount, brought);
         let part = part.ok_or_else(|| place.gap("METIS brought", amount, brought))?;
         self.parameters.total_locked = total;
+        let unattributed = self.unattributed;
         let record = self.record(place, id)?;
+        // The whole reward or nothing; it may be more than we know of where the split of a batch could not be proven.
+        if !part.is_zero() && (part < record.reward || (part > record.reward && !unattributed)) {
+            return Err(place.gap("reward turned into principal", record.reward, part));
+        }
         let grown = record.amount.checked_add(amount);
         record.amount = grown.ok_or_else(|| place.gap("principal", "an amount that fits", amount))?;
         if !part.is_zero() {
@@ -322,17 +342,20 @@ impl Ledger {
         let next_epoch = EpochId(parameters.batch_end_epoch.0 + 1);
         place.expect("first epoch of the batch", next_epoch, start_epoch)?;
         place.expect("reward per block", parameters.reward_per_block, reward_per_block)?;
+        self.paid_in(place, amount)?;
+        let parameters = &mut self.parameters;
         parameters.batch_id = batch_id;
         parameters.batch_block = Height(place.number);
         parameters.batch_start_epoch = start_epoch;
         parameters.batch_end_epoch = end_epoch;
         let shares = evidence.get(&(place.transaction_hash, batch_id));
         let split = credit::split(announced, shares, &self.signers);
+        self.unattributed |= split.method == CreditMethod::Unattributed;
         let number = column(place.number);
         changes.batches.push(batch::Row {
             batch_id: column(batch_id.0),
             number,
-            log_index: index(place),
+            log_index: place.column(),
             transaction_hash: place.transaction_hash.into(),
             start_epoch: column(start_epoch.0),
             end_epoch: column(end_epoch.0),
@@ -373,20 +396,4 @@ impl Ledger {
         let (sequencer_id, number) = (column(id.0), column(place.number));
         changes.signers.push(record::Signer { signer: signer.into(), sequencer_id, number });
     }
-}
-
-fn whitelisting(place: &Place, owner: Address, whitelisted: bool) -> whitelist::Row {
-    whitelist::Row {
-        owner: owner.into(),
-        number: column(place.number),
-        log_index: index(place),
-        block_hash: place.block_hash.into(),
-        transaction_hash: place.transaction_hash.into(),
-        whitelisted,
-    }
-}
-
-/// The place of a log as a column; no block has so many logs that it would not fit.
-fn index(place: &Place) -> i32 {
-    i32::try_from(place.log_index).unwrap_or(i32::MAX)
 }

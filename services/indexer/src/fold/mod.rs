@@ -53,6 +53,11 @@ pub struct Gap {
 }
 
 impl Place {
+    /// The place within the block as a column; no block has so many logs that it would not fit.
+    fn column(&self) -> i32 {
+        i32::try_from(self.log_index).unwrap_or(i32::MAX)
+    }
+
     /// Compares a counter of the contract with what the logs before add up to.
     fn expect<T: PartialEq + Display>(&self, what: &'static str, expected: T, found: T) -> Result<(), Gap> {
         if expected == found {

@@ -6,8 +6,9 @@ use domain::amount::Metis;
 use domain::ids::{BatchId, Nonce, SequencerId, Timestamp};
 use domain::preflight::Status;
 
+use super::Place;
 use crate::db::record::Row;
-use crate::db::{column, height};
+use crate::db::{column, height, whitelist};
 
 /// A status as the contract numbers it.
 pub fn status_number(status: Status) -> i16 {
@@ -101,5 +102,17 @@ pub fn locked_record(signer: Address, pubkey: &Bytes, batch_id: BatchId, amount:
         pubkey: pubkey.clone(),
         reward_recipient: None,
         status: Status::Active,
+    }
+}
+
+/// A change of the whitelist as it is stored.
+pub fn whitelisting(place: &Place, log_index: i32, (owner, whitelisted): (Address, bool)) -> whitelist::Row {
+    whitelist::Row {
+        owner: owner.into(),
+        number: column(place.number),
+        log_index,
+        block_hash: place.block_hash.into(),
+        transaction_hash: place.transaction_hash.into(),
+        whitelisted,
     }
 }

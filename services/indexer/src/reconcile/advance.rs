@@ -19,7 +19,8 @@ use super::fetch::{self, FetchError, Fetched, HEAD_BLOCKS, Observed};
 use super::follow::{At, Follow, Step};
 use super::plan::{self, Fold};
 use super::range::Range;
-use crate::db::{Layer, block, checkpoint, column, epoch, height, parameters, record};
+use crate::db::{Layer, batch, block, checkpoint, column, epoch, height, parameters, record};
+use crate::fold::ledger::Ledger;
 use crate::fold::{Gap, epochs};
 use crate::metrics::Metrics;
 use crate::source::Source;
@@ -115,10 +116,14 @@ impl Standing {
     ) -> Result<Self, StepError> {
         let (network, layer) = (source.network.as_str(), source.layer);
         let fold = match layer {
-            Layer::L1 => Fold::l1(
-                record::as_of(db, network, i64::MAX).await?,
-                parameters::as_of(db, network, i64::MAX).await?,
-            ),
+            Layer::L1 => {
+                let records = record::as_of(db, network, i64::MAX).await?;
+                let mut ledger = Ledger::load(records, parameters::as_of(db, network, i64::MAX).await?);
+                if batch::any_unattributed(db, network).await? {
+                    ledger.some_unattributed();
+                }
+                Fold::L1(Box::new(ledger))
+            }
             Layer::L2 => Fold::l2(
                 epoch::newest(db, network, i64::MAX, None, epochs::LOADED).await?,
                 epoch::parameters(db, network).await?,

@@ -3,6 +3,8 @@
 //! For writers of many rows. It is not repeated on conflicts: whoever writes in bulk is the only writer of its tables,
 //! and loads its state again after any failure.
 
+use std::time::Duration;
+
 use sea_orm::sea_query::Values;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement,
@@ -20,12 +22,15 @@ use crate::rows::{Array, Rows};
 pub struct Bulk(Mutex<sqlx::Transaction<'static, Postgres>>);
 
 impl Bulk {
-    /// Begins.
+    /// Begins. The server ends the transaction if it hears nothing of it for `idle_max`: a writer that was stopped in the
+    /// middle would else hold up whoever writes the same rows after it.
     ///
     /// # Errors
     /// When no connection can be had, or the server does not begin.
-    pub async fn begin(db: &DatabaseConnection) -> Result<Self, Error> {
-        let begun = db.get_postgres_connection_pool().begin().await;
+    pub async fn begin(db: &DatabaseConnection, idle_max: Duration) -> Result<Self, Error> {
+        let begin =
+            format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = {}", idle_max.as_millis().max(1));
+        let begun = db.get_postgres_connection_pool().begin_with(sqlx::AssertSqlSafe(begin)).await;
         begun.map(|transaction| Self(Mutex::new(transaction))).map_err(transaction_error("beginning"))
     }
 

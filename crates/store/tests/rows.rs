@@ -1,5 +1,7 @@
 //! Rows in bulk: what is written is what is read.
 
+use std::time::Duration;
+
 use alloy_primitives::U256;
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::bulk::Bulk;
@@ -8,6 +10,9 @@ use store::rows::Rows;
 use store::statement;
 use time::OffsetDateTime;
 use time::macros::datetime;
+
+/// Longer than anything here takes.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 
 const TABLE: &str =
     "pg_temp.kinds (place, word, small, whole, yes, raw, at, amount, maybe_whole, maybe_raw, maybe_amount)";
@@ -48,7 +53,7 @@ async fn rows_of_every_kind_are_read_as_they_were_written() {
     let database = testkit::database().await;
     // Services may make no tables.
     let db = database.admin().await;
-    let tx = Bulk::begin(&db).await.expect("begun");
+    let tx = Bulk::begin(&db, IDLE_MAX).await.expect("begun");
     tx.execute_unprepared(
         "CREATE TEMP TABLE kinds (place bigint, word text, small smallint, whole integer, yes boolean, raw bytea,
              at timestamptz, amount numeric(78, 0), maybe_whole bigint, maybe_raw bytea, maybe_amount numeric(78, 0))",
@@ -102,14 +107,14 @@ async fn what_is_not_committed_is_gone() {
         rows.row().text("devnet").bigint(place).bytes([7; 20]);
         rows
     };
-    let dropped = Bulk::begin(&db).await.expect("begun");
+    let dropped = Bulk::begin(&db, IDLE_MAX).await.expect("begun");
     dropped.insert(&rows(1)).await.expect("inserted");
     drop(dropped);
-    let kept = Bulk::begin(&db).await.expect("begun");
+    let kept = Bulk::begin(&db, IDLE_MAX).await.expect("begun");
     kept.insert(&rows(2)).await.expect("inserted");
     kept.insert(&rows(2)).await.expect_err("the key is taken");
     drop(kept);
-    let committed = Bulk::begin(&db).await.expect("begun");
+    let committed = Bulk::begin(&db, IDLE_MAX).await.expect("begun");
     committed.insert(&rows(3)).await.expect("inserted");
     committed.commit().await.expect("committed");
     #[derive(FromQueryResult)]
@@ -119,4 +124,19 @@ async fn what_is_not_committed_is_gone() {
     let all = Number::find_by_statement(statement("SELECT number FROM indexer.implementation", []));
     let all: Vec<i64> = all.all(&db).await.expect("read").into_iter().map(|row| row.number).collect();
     assert_eq!(all, [3]);
+}
+
+#[tokio::test]
+async fn a_writer_that_stands_still_in_the_middle_does_not_hold_up_the_next() {
+    let database = testkit::database().await;
+    let db = database.connect("indexer").await;
+    let mut rows = Rows::into_table("indexer.implementation (network, number, address)");
+    rows.row().text("devnet").bigint(1).bytes([7; 20]);
+    let stopped = Bulk::begin(&db, Duration::from_millis(200)).await.expect("begun");
+    stopped.insert(&rows).await.expect("inserted");
+    // Waits for the first until the server has ended that one.
+    let next = Bulk::begin(&db, IDLE_MAX).await.expect("begun");
+    tokio::time::timeout(IDLE_MAX, next.insert(&rows)).await.expect("in time").expect("the key is free");
+    next.commit().await.expect("committed");
+    stopped.commit().await.expect_err("it is over");
 }

@@ -2,6 +2,8 @@
 //! fetched incompletely. Pure.
 
 use chain::event::ChainEvent;
+use domain::amount::Metis;
+use domain::ids::SequencerId;
 
 use super::{Gap, Place};
 
@@ -12,8 +14,9 @@ pub struct Tally {
     relocked: u32,
     withdrawn: u32,
     lock_updates: u32,
-    claims: u32,
-    exits: u32,
+    /// The last claim, which an exit repeats.
+    claim: Option<(SequencerId, Metis)>,
+    exits_unclaimed: u32,
     batches_paid: u32,
     batches_split: u32,
     owners: u32,
@@ -29,8 +32,15 @@ impl Tally {
             ChainEvent::Relocked { .. } => &mut self.relocked,
             ChainEvent::Withdraw { .. } => &mut self.withdrawn,
             ChainEvent::LockUpdate { .. } => &mut self.lock_updates,
-            ChainEvent::ClaimRewards { .. } => &mut self.claims,
-            ChainEvent::UnlockInit { .. } => &mut self.exits,
+            ChainEvent::ClaimRewards { seq_id, amount, .. } => {
+                self.claim = Some((*seq_id, *amount));
+                return;
+            }
+            ChainEvent::UnlockInit { seq_id, reward, .. }
+                if self.claim.take() != Some((*seq_id, *reward)) =>
+            {
+                &mut self.exits_unclaimed
+            }
             ChainEvent::BatchSubmitReward { .. } => &mut self.batches_paid,
             ChainEvent::DistributeReward { .. } => &mut self.batches_split,
             ChainEvent::SequencerOwnerChanged { .. } => &mut self.owners,
@@ -41,11 +51,6 @@ impl Tally {
         *counter += 1;
     }
 
-    /// Whether METIS that came into the escrow is needed to explain what happened.
-    pub fn needs_transfers(&self) -> bool {
-        self.locked + self.relocked + self.batches_paid > 0
-    }
-
     /// The transaction is over, its last log at `last`: is anything missing?
     ///
     /// # Errors
@@ -54,7 +59,7 @@ impl Tally {
         last.expect("LockUpdates of the transaction", self.relocked + self.withdrawn, self.lock_updates)?;
         last.expect("DistributeRewards of the transaction", self.batches_paid, self.batches_split)?;
         let at_least = |what, least: u32, found: u32| last.expect(what, found.max(least), found);
-        at_least("ClaimRewards of the transaction, one for each exit", self.exits, self.claims)?;
+        last.expect("exits of the transaction without a claim of the same amount", 0, self.exits_unclaimed)?;
         at_least("owners of the transaction, one for each lock", self.locked, self.owners)?;
         at_least("recipients of the transaction, one for each lock", self.locked, self.recipients)?;
         let paid = self.locked + self.relocked + self.batches_paid;
@@ -65,8 +70,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{Address, B256, Bytes};
-    use domain::amount::Metis;
-    use domain::ids::{BatchId, EpochId, Nonce, SequencerId};
+    use domain::ids::{BatchId, EpochId, Nonce, Timestamp};
 
     use super::*;
 
@@ -126,13 +130,27 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_needs_its_claim_and_a_claim_no_exit() {
-        let claim = ChainEvent::ClaimRewards {
-            seq_id: SequencerId(1),
+    fn an_exit_needs_a_claim_of_the_same_amount_and_a_claim_no_exit() {
+        let seq_id = SequencerId(1);
+        let claim = |amount| ChainEvent::ClaimRewards {
+            seq_id,
             recipient: Address::ZERO,
-            amount: Metis::ZERO,
+            amount: Metis::wei(amount),
             total_liquidated: Metis::ZERO,
         };
-        assert_eq!(closed(&[claim]), Ok(()));
+        let exit = |reward| ChainEvent::UnlockInit {
+            seq_id,
+            signer: Address::ZERO,
+            nonce: Nonce(2),
+            deactivation_batch: BatchId(2),
+            deactivation_time: Timestamp(0),
+            unlock_claim_time: Timestamp(0),
+            reward: Metis::wei(reward),
+        };
+        assert_eq!(closed(&[claim(5)]), Ok(()));
+        assert_eq!(closed(&[claim(5), exit(5)]), Ok(()));
+        assert!(closed(&[exit(0)]).is_err(), "the claim of nothing is emitted too");
+        assert!(closed(&[claim(5), exit(6)]).is_err());
+        assert!(closed(&[claim(5), exit(5), exit(5)]).is_err());
     }
 }

@@ -371,8 +371,8 @@ impl<'a> Advance<'a> {
 }
 
 /// What a step added, for the counters.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Added {
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Added {
     pub logs: u64,
     pub untyped: u64,
     pub upgraded: bool,

@@ -1,5 +1,7 @@
 //! The only place where the index changes: one transaction for each step, fenced by the lease.
 
+use std::time::Duration;
+
 use sea_orm::DatabaseConnection;
 use store::bulk::Bulk;
 use store::lease::{FenceError, Lease};
@@ -11,6 +13,10 @@ use crate::source::Source;
 
 /// Channel on which every change is announced, with the network as payload.
 pub const CHANNEL: &str = "indexer";
+
+/// Between two statements of a transaction of ours nothing is waited for but what is folded meanwhile. Less than a
+/// lease lasts, so that whoever takes over finds the rows free.
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// Why a step was not committed. Nothing of it is stored, unless a commit's answer was lost: the state is
 /// read again from the tables after any of these.
@@ -38,7 +44,7 @@ pub async fn extend(
     encoded: Encoded,
     seen: checkpoint::Seen,
 ) -> Result<(), CommitError> {
-    let tx = Bulk::begin(db).await?;
+    let tx = Bulk::begin(db, IDLE_MAX).await?;
     lease::fence(&tx, SCHEMA, &source.lease(), lease.epoch).await?;
     let (tip, digested) = (encoded.tip, encoded.digested);
     write(&tx, encoded).await?;

@@ -106,8 +106,6 @@ pub struct Observed {
     pub safe: u64,
     /// Height of `finalized`.
     pub finalized: u64,
-    /// Who says so.
-    pub endpoint: EndpointId,
 }
 
 /// A block as far as it is known.
@@ -150,12 +148,12 @@ pub async fn observe(source: &Source, tip: Option<At>) -> Result<Observed, Fetch
         call::header(BlockId::Safe).attempt(),
         call::header(BlockId::Finalized).attempt(),
     );
-    let (answer, endpoint) = source.pool.ask_told(question).await.map_err(FetchError::asking("the head"))?;
-    let (latest, at_tip, safe, finalized) = answer;
+    let (latest, at_tip, safe, finalized) =
+        source.pool.ask(question).await.map_err(FetchError::asking("the head"))?;
     let latest = latest.ok_or(FetchError::Missing { what: "its own head" })?;
     let (safe, finalized) = firm(latest.number, safe.ok().flatten(), finalized.ok().flatten());
     let sight = Sight { latest: At::from(&latest), at_tip: at_tip.as_ref().map(At::from) };
-    Ok(Observed { sight, safe, finalized, endpoint })
+    Ok(Observed { sight, safe, finalized })
 }
 
 /// Heights of `safe` and `finalized`.
@@ -297,7 +295,7 @@ pub async fn child(source: &Source, header: &Header) -> Result<(Fetched, Observe
     let fetched = complete(source, blocks, logs).await?;
     let latest = At::from(header);
     let sight = Sight { latest, at_tip: Some(latest) };
-    Ok((fetched, Observed { sight, safe, finalized, endpoint }))
+    Ok((fetched, Observed { sight, safe, finalized }))
 }
 
 /// Asks until the answer has everything: what another answer named is there, if not on this node.

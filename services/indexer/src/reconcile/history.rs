@@ -6,11 +6,11 @@ use alloy_primitives::B256;
 use chain::pool::EndpointId;
 use store::column::Hash;
 
-use super::advance::{Added, Advance, GAP_TRIES, StepError};
+use super::advance::{Advance, GAP_TRIES, StepError};
 use super::backfill::{Landed, Ranges};
 use super::commit::{self, CommitError, Note};
 use super::fetch::Observed;
-use super::writer::{Committed, Writer};
+use super::writer::Writer;
 use crate::db::{column, log};
 use crate::fold::digest::{Hashed, Link};
 
@@ -77,8 +77,8 @@ impl Advance<'_> {
 
     /// Takes note of what was committed.
     fn account(&mut self, writer: &mut Writer) {
-        while let Some(Committed { logs, untyped, upgraded, seen }) = writer.committed() {
-            self.extended(Added { logs, untyped, upgraded }, seen);
+        while let Some((added, seen)) = writer.committed() {
+            self.extended(added, seen);
         }
     }
 

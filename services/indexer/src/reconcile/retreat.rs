@@ -1,5 +1,7 @@
 //! The way back: reorganisations, endpoints on a fork of their own, and blocks that must be fetched again.
 
+use std::time::Duration;
+
 use chain::pool::EndpointId;
 use chain::rpc::{BlockId, Header, call};
 use store::bulk::Bulk;
@@ -26,6 +28,8 @@ const REWARD_FIELD: &str = ").reward:";
 /// Blocks that are fetched again at first when logs are missing among stored ones; eight times as many each time.
 const REPAIR_BLOCKS: u64 = 512;
 const REPAIR_GROWTH: u64 = 8;
+/// Between two statements of a rebuild a range may be fetched, by several tries of 30 s at most each.
+const REFILL_IDLE_MAX: Duration = Duration::from_secs(120);
 /// Tries for one block near the head on the way: to begin anew would cost all that was fetched before it.
 const REFILL_TRIES: u32 = 16;
 /// Times that history is fetched again for one difference from the contracts, each time from other endpoints if there
@@ -155,43 +159,46 @@ impl Advance<'_> {
             self.rebuild(height(wanted.from_number), reorg::Cause::Resync, &[]).await?;
             return Ok(true);
         }
-        let compared = reconciliation::of(self.db, network).await?.filter(|_| layer == Layer::L1);
+        let compared = reconciliation::of(self.db, network).await?;
         let Some(compared) = compared.filter(|row| row.drift > 0) else { return Ok(false) };
-        let from = compared.verified_number.map_or(self.source.start(), |number| height(number) + 1);
+        // What was verified is told by the height on L1.
+        let verified = compared.verified_number.filter(|_| layer == Layer::L1);
+        let from = verified.map_or(self.source.start(), |number| height(number) + 1);
         // What stays wrong after it was fetched again is for people: nobody gains if it is fetched for ever.
         if self.mended == Some(from) {
             return Ok(false);
         }
         self.mended = Some(from);
-        let of_rewards = compared.first_difference.contains(REWARD_FIELD);
-        if of_rewards && batch::any_unattributed(self.db, network).await? {
-            return Ok(false);
-        }
+        // The comparison is of both chains; this one may be the one that agrees.
+        let Some(first) = self.mendable().await? else { return Ok(false) };
         tracing::warn!(
             network,
-            "the index of {network} differs from the contracts and is fetched again from {from} on: {}",
-            compared.first_difference
+            "the index of {network} differs from the contracts and is fetched again from {from} on: {first}"
         );
         let mut avoid = Vec::new();
         for _ in 0..MENDINGS_MAX {
             avoid.extend(self.rebuild(from, reorg::Cause::Repair, &avoid).await?);
-            if self.agrees().await? {
+            if self.mendable().await?.is_none() {
                 break;
             }
         }
         Ok(true)
     }
 
-    /// Whether the index agrees with the contracts at its tip. Where that cannot be asked now, the loop that compares
-    /// them finds it out.
-    async fn agrees(&self) -> Result<bool, StepError> {
-        let Some(tip) = self.standing.tip else { return Ok(true) };
+    /// The first field of this chain in which the index differs from the contracts at its tip, if fetching again may
+    /// help. Where that cannot be asked now, the loop that compares them finds it out.
+    async fn mendable(&self) -> Result<Option<String>, StepError> {
+        let Some(tip) = self.standing.tip else { return Ok(None) };
         let view = db::snapshot(self.db).await?;
-        match drift::compare(view, self.source, tip).await {
-            Ok(finding) => Ok(finding.differences.is_empty()),
-            Err(CompareError::Store(error)) => Err(error.into()),
-            Err(CompareError::Chain(_)) => Ok(true),
+        let mut found = match drift::compare(view, self.source, tip).await {
+            Ok(finding) => finding.differences,
+            Err(CompareError::Store(error)) => return Err(error.into()),
+            Err(CompareError::Chain(_)) => return Ok(None),
+        };
+        if batch::any_unattributed(self.db, &self.source.network).await? {
+            found.retain(|difference| !difference.contains(REWARD_FIELD));
         }
+        Ok(found.into_iter().next())
     }
 
     /// Logs are missing among blocks that are stored already: fetches the last of them again, more each round.
@@ -223,7 +230,7 @@ impl Advance<'_> {
         if observed.sight.at_tip.is_none_or(|theirs| Some(theirs) != self.standing.at()) {
             return Err(FetchError::Moved { what: "blocks to be replaced" }.into());
         }
-        let tx = Bulk::begin(self.db).await?;
+        let tx = Bulk::begin(self.db, REFILL_IDLE_MAX).await?;
         let to = block::down_from(&tx, network, layer, column(from) - 1, 1).await?.first().map(tip_of);
         let to_number = to.map_or(column(self.source.start()) - 1, |to| to.number);
         let below_finalized = to_number < self.seen.finalized.min(tip.number);
@@ -255,7 +262,7 @@ impl Advance<'_> {
         besides: &[EndpointId],
     ) -> Result<(Added, Vec<EndpointId>), StepError> {
         let mut told = Vec::new();
-        let mut added = Added { logs: 0, untyped: 0, upgraded: false };
+        let mut added = Added::default();
         let start = standing.tip.map_or(self.source.start(), |tip| height(tip.number) + 1);
         let latest = observed.sight.latest.number;
         let end = observed.finalized.min(latest);

@@ -9,6 +9,7 @@ use store::lease::{self, Lease};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::advance::Added;
 use super::commit::{self, CommitError};
 use super::encode::Encoded;
 use crate::db::{SCHEMA, checkpoint};
@@ -21,24 +22,11 @@ const COMMIT_AFTER: Duration = Duration::from_millis(250);
 /// Ranges that wait to be written: one, so that folding is ahead by no more than that.
 const WAITING: usize = 1;
 
-/// What was committed.
-#[derive(Debug, Clone, Copy)]
-pub struct Committed {
-    /// Logs.
-    pub logs: u64,
-    /// Those without type.
-    pub untyped: u64,
-    /// The pool got another implementation.
-    pub upgraded: bool,
-    /// What was noted of the head with it.
-    pub seen: checkpoint::Seen,
-}
-
 /// Rows being written in the background; the writing stops where it is if this is dropped.
 #[derive(Debug)]
 pub struct Writer {
     ranges: Option<mpsc::Sender<(Encoded, checkpoint::Seen)>>,
-    commits: mpsc::UnboundedReceiver<Committed>,
+    commits: mpsc::UnboundedReceiver<(Added, checkpoint::Seen)>,
     task: JoinHandle<Result<(), CommitError>>,
 }
 
@@ -65,8 +53,8 @@ impl Writer {
         }
     }
 
-    /// What was committed since this was last asked.
-    pub fn committed(&mut self) -> Option<Committed> {
+    /// What was committed since this was last asked, one transaction each.
+    pub fn committed(&mut self) -> Option<(Added, checkpoint::Seen)> {
         self.commits.try_recv().ok()
     }
 
@@ -85,7 +73,7 @@ struct Writing {
     source: Source,
     lease: Lease,
     waiting: mpsc::Receiver<(Encoded, checkpoint::Seen)>,
-    committed: mpsc::UnboundedSender<Committed>,
+    committed: mpsc::UnboundedSender<(Added, checkpoint::Seen)>,
 }
 
 /// The transaction under way.
@@ -93,7 +81,8 @@ struct Open {
     tx: Bulk,
     begun: Instant,
     reached: (Option<checkpoint::Tip>, i64),
-    what: Committed,
+    added: Added,
+    seen: checkpoint::Seen,
 }
 
 impl Writing {
@@ -114,7 +103,7 @@ impl Writing {
                 Ok(None) => return self.commit(open).await,
                 Err(_) => {}
             }
-            let full = |open: &Open| open.what.logs >= LOGS_TOGETHER || open.begun.elapsed() >= COMMIT_AFTER;
+            let full = |open: &Open| open.added.logs >= LOGS_TOGETHER || open.begun.elapsed() >= COMMIT_AFTER;
             if open.as_ref().is_some_and(full) {
                 self.commit(open.take()).await?;
             }
@@ -122,28 +111,25 @@ impl Writing {
     }
 
     async fn commit(&self, open: Option<Open>) -> Result<(), CommitError> {
-        let Some(Open { tx, begun: _, reached, what }) = open else { return Ok(()) };
+        let Some(Open { tx, begun: _, reached, added, seen }) = open else { return Ok(()) };
         // At the end, so that renewals of the lease wait only for the commit.
         lease::fence(&tx, SCHEMA, &self.source.lease(), self.lease.epoch).await?;
-        commit::settle(tx, &self.source, reached, what.seen).await?;
+        commit::settle(tx, &self.source, reached, seen).await?;
         // Nobody listens any more if the backfill was given up.
-        self.committed.send(what).ok();
+        self.committed.send((added, seen)).ok();
         Ok(())
     }
 }
 
 impl Open {
     async fn begin(db: &DatabaseConnection, seen: checkpoint::Seen) -> Result<Self, CommitError> {
-        let tx = Bulk::begin(db).await?;
-        let what = Committed { logs: 0, untyped: 0, upgraded: false, seen };
-        Ok(Self { tx, begun: Instant::now(), reached: (None, -1), what })
+        let tx = Bulk::begin(db, commit::IDLE_MAX).await?;
+        Ok(Self { tx, begun: Instant::now(), reached: (None, -1), added: Added::default(), seen })
     }
 
     async fn add(&mut self, encoded: Encoded, seen: checkpoint::Seen) -> Result<(), CommitError> {
-        self.what.logs += encoded.logs;
-        self.what.untyped += encoded.untyped;
-        self.what.upgraded |= encoded.upgraded;
-        self.what.seen = seen;
+        self.added.add(&encoded);
+        self.seen = seen;
         self.reached = (encoded.tip, encoded.digested);
         Ok(commit::write(&self.tx, encoded).await?)
     }

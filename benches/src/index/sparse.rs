@@ -11,8 +11,10 @@ use super::backfill::{self, LIMIT_IS, Measured};
 use super::world::world;
 use crate::report::Figure;
 
-/// One in each hundred blocks.
-const EVENTS: u64 = 560;
+/// Blocks that the crowd acts in, and how many it leaves between: with its extras that are about 560 events, one in
+/// each hundred blocks.
+const ACTS: u64 = 280;
+const EVERY: u64 = 200;
 const RUNS: usize = 3;
 /// What a node far away takes for each request.
 const FAR: Duration = Duration::from_millis(50);
@@ -35,7 +37,7 @@ pub async fn far() -> Result<Figure> {
 async fn measured(delay: Duration) -> Result<Measured> {
     let mut world = world().await?;
     let world = world.as_mut().context("the world stands")?;
-    let l1 = world.chain(Plan::sparse(EVENTS)).await?.l1.clone();
+    let l1 = world.chain(Plan { every: EVERY, ..Plan::sparse(ACTS) }).await?.l1.clone();
     let proxy = Proxy::start(l1.link.url()).await?;
     proxy.set(Faults { delay, ..Faults::default() });
     let url = if delay.is_zero() { l1.link.url().to_owned() } else { proxy.url() };

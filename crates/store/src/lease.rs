@@ -5,20 +5,23 @@
 //! the same transaction as the write. A holder that was stopped and wakes up after another has
 //! taken over therefore writes nothing.
 //!
-//! Time is the database's: the clocks of the holders do not matter.
+//! Time is the database's: the clocks of the holders do not matter. A holder that was killed is not waited for
+//! ([`crate::holder`]).
 
 use std::{future::Future, time::Duration};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tracing::{Instrument, info, info_span, warn};
 
-use crate::{Error, error::sqlstate, statement};
+use crate::{Error, error::sqlstate, holder::Holder, statement};
 
 /// The lock of the lease row is held by a fenced transaction of the holder: try again later.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Renewed this many times within the time to live, so that two lost renewals do no harm.
 const RENEWALS_IN_TTL: u32 = 3;
+/// Who waits looks this often within the time to live: a standby is there half a second after a kill, if it is 6 s.
+const LOOKS_IN_TTL: u32 = 12;
 
 /// Milliseconds that a fenced transaction may wait for its own process: the next holder cannot take over before it ends.
 const FENCED_IDLE_MAX_MS: &str = "5000";
@@ -37,8 +40,8 @@ pub struct Claim {
     pub schema: &'static str,
     /// Name of the lease, as in `l1:sepolia`.
     pub name: String,
-    /// Who holds it, for people: a host and process, not checked.
-    pub holder: String,
+    /// Who holds it.
+    pub holder: Holder,
     /// How long it lasts without renewal.
     pub ttl: Duration,
 }
@@ -59,23 +62,24 @@ pub enum FenceError {
     Unchecked(#[source] Error),
 }
 
-/// Takes the lease if it is free, released or expired by the database's clock.
+/// Takes the lease if it is free, released, expired by the database's clock, or its holder is gone.
 ///
 /// `None` when someone holds it, even under the same `holder`: every acquisition is a new epoch.
 ///
 /// # Errors
-/// When the statement fails.
-pub async fn acquire<C: ConnectionTrait>(db: &C, claim: &Claim) -> Result<Option<Lease>, Error> {
+/// When a statement fails.
+pub async fn acquire(db: &DatabaseConnection, claim: &Claim) -> Result<Option<Lease>, Error> {
     let Claim { schema, name, holder, ttl } = claim;
+    holder.appear(db).await?;
     let sql = format!(
         "INSERT INTO {schema}.lease AS l (name, epoch, holder, expires_at)
          VALUES ($1, 1, $2, clock_timestamp() + $3 * interval '1 millisecond')
          ON CONFLICT (name) DO UPDATE
             SET epoch = l.epoch + 1, holder = excluded.holder, expires_at = excluded.expires_at
-          WHERE l.expires_at <= clock_timestamp()
+          WHERE l.expires_at <= clock_timestamp() OR pg_try_advisory_xact_lock(hashtextextended(l.holder, 0))
          RETURNING epoch"
     );
-    let values = [name.clone().into(), holder.clone().into(), millis(*ttl).into()];
+    let values = [name.clone().into(), holder.name().into(), millis(*ttl).into()];
     let row = match db.query_one_raw(statement(sql, values)).await {
         Err(error) if sqlstate(&error).as_deref() == Some(LOCK_NOT_AVAILABLE) => return Ok(None),
         row => row.map_err(Error::at("acquiring a lease"))?,
@@ -91,8 +95,9 @@ pub async fn acquire<C: ConnectionTrait>(db: &C, claim: &Claim) -> Result<Option
 ///
 /// # Errors
 /// When the statement fails; the lease may then be lost and [`fence`] will tell.
-pub async fn renew<C: ConnectionTrait>(db: &C, claim: &Claim, lease: Lease) -> Result<bool, Error> {
-    let Claim { schema, name, holder: _, ttl } = claim;
+pub async fn renew(db: &DatabaseConnection, claim: &Claim, lease: Lease) -> Result<bool, Error> {
+    let Claim { schema, name, holder, ttl } = claim;
+    holder.appear(db).await?;
     let sql = format!(
         "UPDATE {schema}.lease SET expires_at = clock_timestamp() + $3 * interval '1 millisecond'
           WHERE name = $1 AND epoch = $2"
@@ -189,7 +194,7 @@ async fn wait_for(db: &DatabaseConnection, claim: &Claim) -> Result<Lease, Error
         if let Some(lease) = acquire(db, claim).await? {
             return Ok(lease);
         }
-        tokio::time::sleep(claim.ttl / RENEWALS_IN_TTL).await;
+        tokio::time::sleep(claim.ttl / LOOKS_IN_TTL).await;
     }
 }
 

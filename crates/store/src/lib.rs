@@ -9,6 +9,7 @@ pub mod bulk;
 pub mod column;
 mod error;
 pub mod group_commit;
+pub mod holder;
 pub mod idempotency;
 pub mod lease;
 pub mod notify;
@@ -22,6 +23,7 @@ pub mod transaction;
 pub use sqlx;
 
 pub use error::{Error, is_away, sqlstate};
+pub use holder::Holder;
 pub use pool::{Options, connect, connect_with, ping};
 pub use statement::statement;
 pub use transaction::{Transaction, in_transaction};

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use store::{
-    in_transaction,
+    Holder, in_transaction,
     lease::{self, Claim, FenceError, Lease},
     statement,
 };
@@ -12,11 +12,11 @@ use crate::{Error, SCHEMA, effect, effects};
 
 const SOON: Duration = Duration::from_secs(10);
 
-fn claim(holder: &str, ttl: Duration) -> Claim {
-    Claim { schema: SCHEMA, name: "l1:devnet".to_owned(), holder: holder.to_owned(), ttl }
+fn claim(holder: &Holder, ttl: Duration) -> Claim {
+    Claim { schema: SCHEMA, name: "l1:devnet".to_owned(), holder: holder.clone(), ttl }
 }
 
-fn long(holder: &str) -> Claim {
+fn long(holder: &Holder) -> Claim {
     claim(holder, Duration::from_secs(600))
 }
 
@@ -41,9 +41,9 @@ async fn act(db: &DatabaseConnection, lease: Lease, name: &str) -> Result<(), Er
 async fn only_one_of_many_gets_the_lease() {
     let test = testkit::database().await;
     let db = test.connect(SCHEMA).await;
-    let claims: Vec<Claim> = (0..8).map(|n| long(&format!("holder {n}"))).collect();
+    let claims: Vec<Claim> = (0..8).map(|n| long(&Holder::new(&format!("holder {n}")))).collect();
     let mut tasks = tokio::task::JoinSet::new();
-    for claim in claims {
+    for claim in claims.clone() {
         let db = db.clone();
         tasks.spawn(async move { lease::acquire(&db, &claim).await.expect("asked") });
     }
@@ -53,48 +53,72 @@ async fn only_one_of_many_gets_the_lease() {
 
 #[tokio::test]
 async fn every_holding_has_a_new_epoch() {
+    let [a_holder, b_holder] = ["a", "b"].map(Holder::new);
     let test = testkit::database().await;
     let db = test.connect(SCHEMA).await;
-    let first = lease::acquire(&db, &long("a")).await.expect("asked").expect("free");
-    assert_eq!(lease::acquire(&db, &long("a")).await.expect("asked"), None, "not even to the same holder");
-    lease::release(&db, &long("a"), first).await.expect("released");
-    let second = lease::acquire(&db, &long("b")).await.expect("asked").expect("released");
+    let first = lease::acquire(&db, &long(&a_holder)).await.expect("asked").expect("free");
+    assert_eq!(
+        lease::acquire(&db, &long(&a_holder)).await.expect("asked"),
+        None,
+        "not even to the same holder"
+    );
+    lease::release(&db, &long(&a_holder), first).await.expect("released");
+    let second = lease::acquire(&db, &long(&b_holder)).await.expect("asked").expect("released");
     expire(&db).await;
-    let third = lease::acquire(&db, &long("a")).await.expect("asked").expect("expired");
+    let third = lease::acquire(&db, &long(&a_holder)).await.expect("asked").expect("expired");
     assert_eq!([first.epoch, second.epoch, third.epoch], [1, 2, 3]);
 }
 
 #[tokio::test]
 async fn a_holder_that_was_stopped_writes_nothing_when_it_wakes_up() {
+    let [old_holder, new_holder] = ["old", "new"].map(Holder::new);
     let test = testkit::database().await;
     let db = test.connect(SCHEMA).await;
-    let old = lease::acquire(&db, &long("old")).await.expect("asked").expect("free");
+    let old = lease::acquire(&db, &long(&old_holder)).await.expect("asked").expect("free");
     act(&db, old, "1 by old").await.expect("held");
 
     expire(&db).await;
     act(&db, old, "2 by old, late but alone").await.expect("nobody has taken over");
-    let new = lease::acquire(&db, &long("new")).await.expect("asked").expect("expired");
+    let new = lease::acquire(&db, &long(&new_holder)).await.expect("asked").expect("expired");
 
     let late = act(&db, old, "3 by old").await.expect_err("fenced");
     assert!(matches!(late, Error::Fence(FenceError::Fenced { epoch: 1, .. })), "{late:?}");
-    assert!(!lease::renew(&db, &long("old"), old).await.expect("asked"));
-    lease::release(&db, &long("old"), old).await.expect("harmless");
+    assert!(!lease::renew(&db, &long(&old_holder), old).await.expect("asked"));
+    lease::release(&db, &long(&old_holder), old).await.expect("harmless");
     act(&db, new, "4 by new").await.expect("still held by the new one");
     assert_eq!(effects(&db).await, ["1 by old", "2 by old, late but alone", "4 by new"]);
 }
 
 #[tokio::test]
-async fn a_takeover_waits_for_the_effect_that_is_under_way() {
+async fn a_holder_that_is_gone_is_not_waited_for() {
+    let [killed, next] = ["killed", "next"].map(Holder::new);
     let test = testkit::database().await;
     let db = test.connect(SCHEMA).await;
-    let old = lease::acquire(&db, &long("old")).await.expect("asked").expect("free");
+    let old = lease::acquire(&db, &long(&killed)).await.expect("asked").expect("free");
+    assert_eq!(lease::acquire(&db, &long(&next)).await.expect("asked"), None, "he is there");
+    // The last clone takes the connection along, as the end of the process does.
+    drop(killed);
+    let new = wait_for("the next takes over, ten minutes before the lease ends", SOON, || async {
+        lease::acquire(&db, &long(&next)).await.expect("asked")
+    })
+    .await;
+    assert_eq!(new.epoch, 2);
+    assert!(act(&db, old, "by a ghost").await.is_err(), "fenced as ever");
+}
+
+#[tokio::test]
+async fn a_takeover_waits_for_the_effect_that_is_under_way() {
+    let [old_holder, new_holder] = ["old", "new"].map(Holder::new);
+    let test = testkit::database().await;
+    let db = test.connect(SCHEMA).await;
+    let old = lease::acquire(&db, &long(&old_holder)).await.expect("asked").expect("free");
     expire(&db).await;
     let tx = db.begin().await.expect("begun");
     lease::fence(&tx, SCHEMA, "l1:devnet", old.epoch).await.expect("held");
     effect(&tx, "by old").await.expect("written");
 
     let other = db.clone();
-    let takeover = tokio::spawn(async move { lease::acquire(&other, &long("new")).await });
+    let takeover = tokio::spawn(async move { lease::acquire(&other, &long(&new_holder)).await });
     wait_until("the takeover waits for the row", SOON, || async {
         let sql = "SELECT 1 FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
         db.query_one_raw(statement(sql, [])).await.expect("asked").is_some()
@@ -109,9 +133,10 @@ async fn a_takeover_waits_for_the_effect_that_is_under_way() {
 
 #[tokio::test]
 async fn work_is_held_for_longer_than_one_time_to_live() {
+    let [a_holder, b_holder] = ["a", "b"].map(Holder::new);
     let test = testkit::database().await;
     let db = test.connect(SCHEMA).await;
-    let short = claim("a", Duration::from_millis(600));
+    let short = claim(&a_holder, Duration::from_millis(600));
     let work = async |lease: Lease| {
         let first = expiry(&db).await;
         wait_until("the lease was renewed twice beyond its first end", SOON, || async {
@@ -122,18 +147,19 @@ async fn work_is_held_for_longer_than_one_time_to_live() {
     };
     let done = lease::while_held(&db, &short, work).await.expect("asked");
     done.expect("never lost").expect("fenced effect");
-    assert!(lease::acquire(&db, &long("b")).await.expect("asked").is_some(), "given back at the end");
+    assert!(lease::acquire(&db, &long(&b_holder)).await.expect("asked").is_some(), "given back at the end");
 }
 
 #[tokio::test]
 async fn work_is_dropped_when_the_lease_is_lost() {
+    let [a_holder, b_holder] = ["a", "b"].map(Holder::new);
     let test = testkit::database().await;
     let db = test.connect(SCHEMA).await;
-    let short = claim("a", Duration::from_millis(300));
+    let short = claim(&a_holder, Duration::from_millis(300));
     let work = async |_: Lease| {
         wait_for("another takes over", SOON, || async {
             expire(&db).await;
-            lease::acquire(&db, &long("b")).await.expect("asked")
+            lease::acquire(&db, &long(&b_holder)).await.expect("asked")
         })
         .await;
         std::future::pending::<()>().await;

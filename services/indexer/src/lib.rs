@@ -31,6 +31,7 @@ use runtime::server::GrpcServer;
 use runtime::shutdown::Shutdown;
 use runtime::tls::Tls;
 use sea_orm::DatabaseConnection;
+use store::Holder;
 use store::notify::{Wake as Notice, listener};
 use tokio::net::TcpListener;
 
@@ -117,7 +118,7 @@ pub struct Service {
     ports: Ports,
     context: Context,
     metrics: Metrics,
-    holder: String,
+    holder: Holder,
 }
 
 /// Builds the service. Asks nobody yet: a chain that is away is found when running, and is no reason not to start.
@@ -139,7 +140,7 @@ pub async fn build(
     nodes::watch::check(&config.nodes.watched, follows)?;
     let client = Client::new(Policy::new(config.nodes.allow.clone()))?;
     let context = Context { db: ports.database.clone(), networks: Arc::new(served), wake, client };
-    let holder = format!("indexer {} pid {}", uuid::Uuid::now_v7().simple(), std::process::id());
+    let holder = Holder::new(NAME);
     Ok(Service { config, ports, context, metrics: Metrics::default(), holder })
 }
 
@@ -152,6 +153,7 @@ fn serve(name: &str, network: &Network) -> Result<Served, BuildError> {
         spec: spec.clone(),
         declared: network.variant,
         pool,
+        care: Default::default(),
     };
     let l1 = source(Layer::L1, network.l1_pool(&spec).map_err(failed)?);
     let l2 = network.l2_pool(&spec).map_err(failed)?.map(|pool| source(Layer::L2, pool));
@@ -218,7 +220,7 @@ impl Service {
 async fn chains(
     sources: Vec<Source>,
     db: &DatabaseConnection,
-    holder: &str,
+    holder: &Holder,
     (metrics, wake): (&Metrics, &Wake),
     shutdown: &Shutdown,
 ) -> Result<(), RunError> {
@@ -229,7 +231,7 @@ async fn chains(
             let follower = Follower {
                 db: db.clone(),
                 source,
-                holder: holder.to_owned(),
+                holder: holder.clone(),
                 metrics: metrics.clone(),
                 wake: wake.clone(),
             };

@@ -9,6 +9,7 @@ use chain::rpc::LogFilter;
 use domain::network::{NetworkSpec, Variant};
 
 use crate::db::Layer;
+use crate::reconcile::care::Care;
 
 /// A chain that is followed.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Source {
     pub declared: Variant,
     /// Its endpoints.
     pub pool: Pool,
+    /// Whether they are to be asked for logs more than once.
+    pub care: Care,
 }
 
 impl Source {

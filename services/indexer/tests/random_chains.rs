@@ -128,6 +128,7 @@ impl Follower {
             spec: spec.clone(),
             declared: Variant::Unknown,
             pool,
+            care: Default::default(),
         };
         let tables = Tables::default();
         let fold = tables.load();

@@ -122,8 +122,14 @@ pub async fn is_exact(l1: &L1, tables: &Tables) {
     let network = l1_network(l1, &[l1.link.url().to_owned()]);
     let spec = network.spec(NETWORK).expect("complete");
     let pool = network.l1_pool(&spec).expect("a pool");
-    let source =
-        Source { network: NETWORK.to_owned(), layer: Layer::L1, declared: network.variant, spec, pool };
+    let source = Source {
+        network: NETWORK.to_owned(),
+        layer: Layer::L1,
+        declared: network.variant,
+        spec,
+        pool,
+        care: Default::default(),
+    };
     let view = db::snapshot(&tables.connection).await.expect("a view");
     let row = checkpoint::of(&view, NETWORK, Layer::L1).await.expect("read").expect("a checkpoint");
     let tip = row.tip().expect("something is indexed");

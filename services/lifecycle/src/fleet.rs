@@ -10,6 +10,7 @@ use chain::pool::Pool;
 use domain::network::Variant;
 use runtime::errors::Refusal;
 use sea_orm::DatabaseConnection;
+use store::Holder;
 use store::lease::Claim;
 use store::notify::Listener;
 use tokio::sync::watch;
@@ -56,8 +57,8 @@ pub struct Fleet {
     /// Something happened in this replica that loops may act on.
     pub work: watch::Sender<()>,
     pub metrics: Metrics,
-    /// Who holds our leases, for people.
-    pub holder: String,
+    /// Who holds our leases.
+    pub holder: Holder,
 }
 
 impl Fleet {

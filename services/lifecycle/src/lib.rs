@@ -127,7 +127,7 @@ pub async fn build(
         wakes,
         work: watch::Sender::new(()),
         metrics: metrics::Metrics::default(),
-        holder: format!("{NAME}/{}", std::process::id()),
+        holder: store::Holder::new(NAME),
     };
     Ok(Service { fleet: Arc::new(fleet), listener: socket, tls, health, followed })
 }

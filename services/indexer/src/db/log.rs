@@ -124,6 +124,30 @@ pub fn rows(network: &str, layer: Layer, logs: &[Row<'_>]) -> Rows {
     rows
 }
 
+/// Height and place of the logs of some blocks, the first and the last included, whose first topic is one of these.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn places<C: ConnectionTrait>(
+    db: &C,
+    (network, layer): (&str, Layer),
+    (from, to): (i64, i64),
+    topics: &[B256],
+) -> Result<Vec<(i64, i32)>, Error> {
+    #[derive(FromQueryResult)]
+    struct Place {
+        number: i64,
+        log_index: i32,
+    }
+    let sql = "SELECT number, log_index FROM indexer.log
+                WHERE network = $1 AND layer = $2 AND number BETWEEN $3 AND $4 AND topic0 = ANY($5)";
+    let topics: Vec<Vec<u8>> = topics.iter().map(|topic| topic.to_vec()).collect();
+    let values: [Value; 5] = [network.into(), layer.column().into(), from.into(), to.into(), topics.into()];
+    let found = Place::find_by_statement(statement(sql, values)).all(db).await;
+    let found = found.map_err(Error::at("looking for logs by topic"))?;
+    Ok(found.into_iter().map(|Place { number, log_index }| (number, log_index)).collect())
+}
+
 /// Events above one height up to another, in chain order.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use chain::verify::{self, VerifyError};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use store::lease::Lease;
 
+use super::care::HEAD_MOST;
 use super::commit::{self, CommitError, Note};
 use super::encode::{Encoded, encode};
 use super::fetch::{self, FetchError, Fetched, HEAD_BLOCKS, Observed};
@@ -249,8 +250,12 @@ impl<'a> Advance<'a> {
         }
     }
 
-    /// Adds the block that was announced; `false` if its logs cannot be had at once, which the long way finds out.
+    /// Adds the block that was announced; `false` if its logs cannot be had at once, or not be trusted, which the long
+    /// way sees to.
     async fn child(&mut self, header: &Header) -> Result<bool, StepError> {
+        if self.source.care.again(HEAD_MOST) > 0 {
+            return Ok(false);
+        }
         let Ok((fetched, observed)) = fetch::child(self.source, header).await else { return Ok(false) };
         if observed.finalized >= header.number {
             return Ok(false);
@@ -298,6 +303,7 @@ impl<'a> Advance<'a> {
 
     /// Logs were missing in an answer.
     pub(super) fn gap(&self, endpoint: EndpointId, gap: &Gap) {
+        self.source.care.lost();
         let (network, layer) = (&self.source.network, self.source.layer);
         self.metrics.gap(network, layer);
         self.source.pool.distrust(endpoint, "logs were missing in its answer");

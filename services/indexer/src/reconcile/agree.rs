@@ -1,11 +1,14 @@
 //! Whether answers agree: those of several endpoints with one another, and those to what is asked for twice.
 
+use std::collections::BTreeSet;
+
 use alloy_sol_types::SolEvent;
 use chain::abi::{LockingInfo, LockingPool};
+use chain::event::Source as Contract;
 use chain::pool::EndpointId;
 use chain::rpc::{Log, LogFilter};
 
-use super::fetch::{FetchError, in_order};
+use super::fetch::FetchError;
 use crate::db::Layer;
 use crate::source::Source;
 
@@ -48,6 +51,27 @@ pub fn uncounted(source: &Source) -> Vec<LogFilter> {
     vec![LogFilter { addresses: vec![l1.locking_pool, l1.locking_info], topics: vec![topics] }]
 }
 
+/// Chain order, without METIS transfers that explain nothing: anyone may send METIS to the escrow.
+pub fn in_order(source: &Source, logs: Vec<Vec<Log>>) -> Vec<Log> {
+    let mut logs: Vec<Log> = logs.into_iter().flatten().filter(|log| !log.removed).collect();
+    logs.sort_by_key(|log| (log.block_number, log.log_index));
+    if source.layer == Layer::L1 {
+        let place = |log: &Log| (log.block_number, log.transaction_index);
+        let is_evidence = |log: &Log| source.contract(log.address) == Some(Contract::Metis);
+        let explained: BTreeSet<_> =
+            logs.iter().filter(|log| !is_evidence(log) && needs_transfer(log)).map(place).collect();
+        logs.retain(|log| !is_evidence(log) || explained.contains(&place(log)));
+    }
+    logs
+}
+
+/// Whether a log is explained by METIS that came into the escrow.
+fn needs_transfer(log: &Log) -> bool {
+    use chain::abi::LockingInfo::{BatchSubmitReward, Locked, Relocked};
+    let signatures = [Locked::SIGNATURE_HASH, Relocked::SIGNATURE_HASH, BatchSubmitReward::SIGNATURE_HASH];
+    log.topics.first().is_some_and(|topic| signatures.contains(topic))
+}
+
 fn confirmed(logs: &[Log], twice: &[LogFilter], again: &[Log]) -> bool {
     let asked_twice = |log: &&Log| {
         twice.iter().any(|filter| {
@@ -79,5 +103,6 @@ pub fn twice_told(
         return Ok(logs);
     }
     source.pool.distrust(endpoint, "it gave two different answers to one question");
+    source.care.lost();
     Err(disagreed(source, blocks, (endpoint, endpoint)))
 }

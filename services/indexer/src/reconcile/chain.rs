@@ -13,6 +13,7 @@ use futures::StreamExt;
 use runtime::report;
 use runtime::shutdown::Shutdown;
 use sea_orm::DatabaseConnection;
+use store::Holder;
 use store::lease::{self, Claim, FenceError, Lease};
 
 use super::advance::{Advance, Progress, StepError};
@@ -52,7 +53,7 @@ pub struct Follower {
     /// The chain.
     pub source: Source,
     /// Who we are, for people who look at leases.
-    pub holder: String,
+    pub holder: Holder,
     /// Counters.
     pub metrics: Metrics,
     /// Whom to tell.

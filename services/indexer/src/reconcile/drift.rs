@@ -14,13 +14,14 @@ use runtime::report;
 use runtime::shutdown::Shutdown;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 use store::lease::{self, Claim, FenceError, Lease};
-use store::{Error, in_transaction};
+use store::{Error, Holder, in_transaction};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::chain::LEASE_TTL;
 use super::compare::{EPOCHS, Indexed, SetIndexed, differences, set_differences};
 use super::contract;
+use super::recheck;
 use crate::db::{
     self, Layer, SCHEMA, checkpoint, epoch, height, parameters, reconciliation, record, whitelist,
 };
@@ -86,10 +87,13 @@ pub async fn compare(
         }
         _ => {
             let indexed = indexed(&view, &source.network, at.number).await?;
+            let uncounted = recheck::stored(&view, source, at).await?;
             drop(view);
             let owners: Vec<_> = indexed.whitelist.keys().copied().collect();
             let chain = contract::l1(source, pinned, &owners).await.map_err(CompareError::Chain)?;
-            differences(&indexed, &chain)
+            let mut found = differences(&indexed, &chain);
+            found.extend(recheck::differences(source, uncounted).await.map_err(CompareError::Chain)?);
+            found
         }
     };
     Ok(Finding { at, differences })
@@ -158,7 +162,7 @@ pub struct Reconciler {
     /// The chains of the network.
     pub served: Served,
     /// Who we are.
-    pub holder: String,
+    pub holder: Holder,
     /// Counters.
     pub metrics: Metrics,
     /// Time between two comparisons.

@@ -10,14 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use alloy_primitives::B256;
 use alloy_sol_types::SolEvent;
 use chain::abi::LockingPool;
-use chain::event::Source as Contract;
 use chain::pool::EndpointId;
 use chain::rpc::{Ask, BlockId, Header, Log, NodeErrorKind, RpcError, Transaction, call};
 
 use super::agree::{disagreed, same, twice_told, uncounted};
+use super::care::{HEAD_MOST, RANGE_MOST, told};
 use super::credits;
 use super::follow::{At, Sight, chained};
-use crate::db::Layer;
 use crate::fold::ledger::Evidence;
 use crate::source::Source;
 
@@ -222,13 +221,16 @@ async fn one_range(
     to: u64,
     avoid: &[EndpointId],
 ) -> Result<(Vec<Log>, Header, EndpointId), FetchError> {
-    let filters = source.filters().into_iter().chain(uncounted(source));
-    let logs: Vec<_> = filters.map(|filter| call::logs_of_range(from, to, &filter)).collect();
-    let question = (logs, call::header(BlockId::Number(to)));
+    let logs = || -> Vec<_> {
+        let filters = source.filters().into_iter().chain(uncounted(source));
+        filters.map(|filter| call::logs_of_range(from, to, &filter)).collect()
+    };
+    let question = (vec![logs()], call::header(BlockId::Number(to)));
     let asked = source.pool.ask_besides(avoid, question).await;
-    let ((logs, last), endpoint) = asked.map_err(FetchError::asking("the logs of a range"))?;
+    let ((first, last), endpoint) = asked.map_err(FetchError::asking("the logs of a range"))?;
     let last = last.ok_or(FetchError::Missing { what: "the last block of a range" })?;
-    let logs = twice_told(source, (from, to), endpoint, vec![logs])?;
+    let first = (first, endpoint);
+    let logs = told(source, (from, to), first, (avoid, RANGE_MOST), || vec![logs()]).await?;
     Ok((logs, last, endpoint))
 }
 
@@ -274,8 +276,9 @@ pub async fn head(
         return Err(FetchError::Moved { what: "headers near the head" });
     }
     let question = || headers.iter().map(|header| logs_of(source, header.hash)).collect::<Vec<_>>();
-    let (logs, endpoint) = found(source, avoid, "logs near the head", |_| true, question).await?;
-    let logs = twice_told(source, (from, to), endpoint, logs)?;
+    let (first, endpoint) = found(source, avoid, "logs near the head", |_| true, question).await?;
+    let first = (first, endpoint);
+    let logs = told(source, (from, to), first, (avoid, HEAD_MOST), question).await?;
     let blocks = headers.iter().map(|header| (header.number, Seen::from(header))).collect();
     Ok((complete(source, blocks, logs).await?, endpoint))
 }
@@ -326,27 +329,6 @@ async fn found<A: Ask>(
 fn logs_of(source: &Source, block: B256) -> Vec<chain::rpc::Call<Vec<Log>>> {
     let filters = source.filters().into_iter().chain(uncounted(source));
     filters.map(|filter| call::logs_of_block(block, &filter)).collect()
-}
-
-/// Chain order, without METIS transfers that explain nothing: anyone may send METIS to the escrow.
-pub(super) fn in_order(source: &Source, logs: Vec<Vec<Log>>) -> Vec<Log> {
-    let mut logs: Vec<Log> = logs.into_iter().flatten().filter(|log| !log.removed).collect();
-    logs.sort_by_key(|log| (log.block_number, log.log_index));
-    if source.layer == Layer::L1 {
-        let place = |log: &Log| (log.block_number, log.transaction_index);
-        let is_evidence = |log: &Log| source.contract(log.address) == Some(Contract::Metis);
-        let explained: BTreeSet<_> =
-            logs.iter().filter(|log| !is_evidence(log) && needs_transfer(log)).map(place).collect();
-        logs.retain(|log| !is_evidence(log) || explained.contains(&place(log)));
-    }
-    logs
-}
-
-/// Whether a log is explained by METIS that came into the escrow.
-fn needs_transfer(log: &Log) -> bool {
-    use chain::abi::LockingInfo::{BatchSubmitReward, Locked, Relocked};
-    let signatures = [Locked::SIGNATURE_HASH, Relocked::SIGNATURE_HASH, BatchSubmitReward::SIGNATURE_HASH];
-    log.topics.first().is_some_and(|topic| signatures.contains(topic))
 }
 
 async fn complete(

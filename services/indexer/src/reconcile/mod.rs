@@ -4,6 +4,7 @@
 pub mod advance;
 mod agree;
 pub mod backfill;
+pub mod care;
 pub mod chain;
 pub mod commit;
 pub mod compare;
@@ -18,5 +19,6 @@ pub mod nodes;
 pub mod plan;
 pub mod range;
 pub mod ready;
+pub mod recheck;
 mod retreat;
 mod writer;

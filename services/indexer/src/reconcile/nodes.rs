@@ -14,7 +14,7 @@ use runtime::report;
 use runtime::shutdown::Shutdown;
 use sea_orm::ConnectionTrait;
 use store::lease::{self, Claim, FenceError, Lease};
-use store::{Error, in_transaction, notify};
+use store::{Error, Holder, in_transaction, notify};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
@@ -65,7 +65,7 @@ pub struct Prober {
     /// Networks, tables, and how nodes are asked.
     pub context: Context,
     /// Who we are.
-    pub holder: String,
+    pub holder: Holder,
     /// Counters.
     pub metrics: Metrics,
     /// What else is to be seen from outside.

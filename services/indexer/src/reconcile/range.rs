@@ -6,10 +6,13 @@ use chain::rpc::{LogRefusal, RpcError};
 const FIRST: u64 = 32;
 /// Above it nothing is gained on sparse history, and an answer lost costs much.
 const BLOCKS_MAX: u64 = 100_000;
-/// Logs of one answer that are about 3 MB. Up to 10,000 are as fast, and take more memory.
-const LOGS_AIM: u64 = 4_000;
+/// Logs of one answer that are about 2 MB. Up to 10,000 are as fast, and take more memory.
+const LOGS_AIM: u64 = 3_000;
 /// A range is at most so many times the one before, so that a crowded stretch after an empty one is no shock.
 const GROWTH_MAX: u64 = 4;
+/// The same where the answer was next to empty: each step costs the time of a request, and an answer that is too
+/// large after all is refused by the endpoint or by us, and cut.
+const GROWTH_EMPTY_MAX: u64 = 16;
 /// Answers after which a ceiling is lifted again by a quarter: providers change, and time-outs pass.
 const CEILING_ANSWERS: u32 = 50;
 
@@ -42,7 +45,9 @@ impl Range {
     /// A range of so many blocks was answered with so many logs.
     pub fn answered(&mut self, blocks: u64, logs: usize) {
         let fitting = blocks.saturating_mul(LOGS_AIM) / (logs as u64).max(1);
-        self.blocks = fitting.clamp(1, blocks.saturating_mul(GROWTH_MAX)).min(self.ceiling).max(1);
+        let empty = fitting / (GROWTH_MAX * GROWTH_EMPTY_MAX) >= blocks;
+        let growth = if empty { GROWTH_EMPTY_MAX } else { GROWTH_MAX };
+        self.blocks = fitting.clamp(1, blocks.saturating_mul(growth)).min(self.ceiling).max(1);
         if self.ceiling < BLOCKS_MAX {
             self.answers_below_ceiling += 1;
             if self.answers_below_ceiling >= CEILING_ANSWERS {
@@ -99,8 +104,10 @@ mod tests {
         let mut range = Range::default();
         assert_eq!(range.to(10, 1_000_000), 41);
         assert_eq!(range.to(10, 20), 20, "never beyond the end");
-        range.answered(32, 0);
+        range.answered(32, 200);
         assert_eq!(range.blocks, 128, "grows by no more than so much at once");
+        range.answered(32, 10);
+        assert_eq!(range.blocks, 512, "faster where there is next to nothing");
         range.answered(1_024, 2 * LOGS_AIM as usize);
         assert_eq!(range.blocks, 512);
         range.answered(512, LOGS_AIM as usize);

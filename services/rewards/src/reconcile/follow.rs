@@ -60,7 +60,7 @@ impl Loop {
         let claim = Claim {
             schema: "rewards",
             name: format!("follow:{}", self.network),
-            holder: format!("pid {}", std::process::id()),
+            holder: store::Holder::new("rewards"),
             ttl: LEASE_TTL,
         };
         let work = async {

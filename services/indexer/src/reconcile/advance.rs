@@ -13,7 +13,6 @@ use chain::verify::{self, VerifyError};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use store::lease::Lease;
 
-use super::care::HEAD_MOST;
 use super::commit::{self, CommitError, Note};
 use super::encode::{Encoded, encode};
 use super::fetch::{self, FetchError, Fetched, HEAD_BLOCKS, Observed};
@@ -250,7 +249,7 @@ impl<'a> Advance<'a> {
     /// Adds the block that was announced; `false` if its logs cannot be had at once, or not be trusted, which the long
     /// way sees to.
     async fn child(&mut self, header: &Header) -> Result<bool, StepError> {
-        if self.source.care.again_any(HEAD_MOST) > 0 {
+        if self.source.care.again_any() > 0 {
             return Ok(false);
         }
         let Ok((fetched, observed)) = fetch::child(self.source, header).await else { return Ok(false) };

@@ -19,9 +19,9 @@ use crate::source::Source;
 /// A loss is forgotten after this: an endpoint with a fault for good loses more before.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// Ranges are long: of losses in a fifth of all answers, three find all but one in a hundred.
-pub const RANGE_MOST: usize = 2;
+const RANGE_MOST: usize = 2;
 /// Blocks near the head are few, and each is an answer of its own.
-pub const HEAD_MOST: usize = 5;
+const HEAD_MOST: usize = 5;
 
 /// More of them say nothing new.
 const LOSSES_MAX: usize = 32;
@@ -47,14 +47,20 @@ impl Care {
         }
     }
 
-    /// How often to ask this endpoint again, at most so often.
-    pub fn again(&self, endpoint: EndpointId, most: usize) -> usize {
-        self.count(|by| by.is_none_or(|by| by == endpoint), most)
+    /// How often to ask this endpoint again for blocks near the head.
+    pub fn again(&self, endpoint: EndpointId) -> usize {
+        self.count(|by| by.is_none_or(|by| by == endpoint), HEAD_MOST)
     }
 
-    /// The same where any may be asked.
-    pub fn again_any(&self, most: usize) -> usize {
-        self.count(|_| true, most)
+    /// How often to ask again for a range: not where losses were seen in the answer itself, as most are among
+    /// thousands of logs, since asking again when it happens costs less.
+    pub fn again_range(&self) -> usize {
+        self.count(|by| by.is_none(), RANGE_MOST)
+    }
+
+    /// The same where any may be asked, and answers are short.
+    pub fn again_any(&self) -> usize {
+        self.count(|_| true, RANGE_MOST)
     }
 
     fn count(&self, is_of: impl Fn(Option<EndpointId>) -> bool, most: usize) -> usize {
@@ -76,15 +82,15 @@ pub async fn told<A: Ask<Answer = Vec<Vec<Vec<Log>>>>>(
     source: &Source,
     blocks: (u64, u64),
     (first, endpoint): (Vec<Vec<Vec<Log>>>, EndpointId),
-    (avoid, most): (&[EndpointId], usize),
+    (avoid, is_range): (&[EndpointId], bool),
     question: impl Fn() -> A,
 ) -> Result<Vec<Log>, FetchError> {
-    let again = source.care.again(endpoint, most);
+    let again = if is_range { source.care.again_range() } else { source.care.again(endpoint) };
     let mut united = United::default();
     if again == 0 || united.add(first.clone()).is_none() {
         return agree::twice_told(source, blocks, endpoint, first);
     }
-    let together = if most == RANGE_MOST { 1 } else { again };
+    let together = if is_range { 1 } else { again };
     let mut left = again;
     while left > 0 {
         left -= together;
@@ -134,11 +140,11 @@ mod tests {
         let status = pool.expect("a pool").status();
         let [one, other] = [status[0].id, status[1].id];
         let care = Care::default();
-        assert_eq!(care.again_any(RANGE_MOST), 0);
+        assert_eq!(care.again_any(), 0);
         care.lost(Some(one));
-        assert_eq!((care.again(one, RANGE_MOST), care.again(other, RANGE_MOST)), (2, 0));
+        assert_eq!((care.again(one), care.again(other), care.again_range()), (2, 0, 0));
         (0..2 * HEAD_MOST).for_each(|_| care.clone().lost(None));
-        assert_eq!((care.again(one, RANGE_MOST), care.again(other, HEAD_MOST)), (RANGE_MOST, HEAD_MOST));
+        assert_eq!((care.again(one), care.again_range()), (HEAD_MOST, RANGE_MOST));
     }
 
     #[test]

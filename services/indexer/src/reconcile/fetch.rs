@@ -14,7 +14,7 @@ use chain::pool::EndpointId;
 use chain::rpc::{Ask, BlockId, Header, Log, NodeErrorKind, RpcError, Transaction, call};
 
 use super::agree::{disagreed, same, twice_told, uncounted};
-use super::care::{HEAD_MOST, RANGE_MOST, told};
+use super::care::told;
 use super::credits;
 use super::follow::{At, Sight, chained};
 use crate::fold::ledger::Evidence;
@@ -230,7 +230,7 @@ async fn one_range(
     let ((first, last), endpoint) = asked.map_err(FetchError::asking("the logs of a range"))?;
     let last = last.ok_or(FetchError::Missing { what: "the last block of a range" })?;
     let first = (first, endpoint);
-    let logs = told(source, (from, to), first, (avoid, RANGE_MOST), || vec![logs()]).await?;
+    let logs = told(source, (from, to), first, (avoid, true), || vec![logs()]).await?;
     Ok((logs, last, endpoint))
 }
 
@@ -278,7 +278,7 @@ pub async fn head(
     let question = || headers.iter().map(|header| logs_of(source, header.hash)).collect::<Vec<_>>();
     let (first, endpoint) = found(source, avoid, "logs near the head", |_| true, question).await?;
     let first = (first, endpoint);
-    let logs = told(source, (from, to), first, (avoid, HEAD_MOST), question).await?;
+    let logs = told(source, (from, to), first, (avoid, false), question).await?;
     let blocks = headers.iter().map(|header| (header.number, Seen::from(header))).collect();
     Ok((complete(source, blocks, logs).await?, endpoint))
 }

@@ -12,15 +12,25 @@ use api::keys::v1::{
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::sequencer::key_id;
-use super::{labels, request_id};
+use super::{keys_backends, labels, request_id};
 use crate::connect::Session;
 use crate::output::{Printer, Rows, utc, word};
 
 /// What to do with keys.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Makes a key inside the keys service.
-    Create(New),
+    /// Makes a key inside the keys service, or in another of its backends.
+    Create {
+        #[command(flatten)]
+        new: New,
+        /// Name of the backend in the configuration of keys; without it the key is local.
+        #[arg(long)]
+        backend: Option<String>,
+    },
+    /// Takes in a key that a hardware module, a cloud or a remote signer has already.
+    Attach(keys_backends::Attach),
+    /// Vouches for the backup of a key that cannot leave its backend; stands for the restore drill.
+    ConfirmBackup(keys_backends::ConfirmBackup),
     /// Takes in a key: raw hex from stdin, or a file.
     Import {
         #[command(flatten)]
@@ -82,13 +92,13 @@ pub enum Command {
 #[derive(Args)]
 pub struct New {
     /// Name, 1 to 63 of a-z, 0-9 and -.
-    name: String,
+    pub name: String,
     /// What it is for.
     #[arg(long)]
-    role: Role,
+    pub role: Role,
     /// Label KEY=VALUE; may be repeated.
     #[arg(long = "label")]
-    labels: Vec<String>,
+    pub labels: Vec<String>,
 }
 
 /// What a key is for.
@@ -112,19 +122,9 @@ impl From<Role> for i32 {
 /// Runs the command.
 pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<()> {
     match command {
-        Command::Create(New { name, role, labels: pairs }) => {
-            let request = CreateKeyRequest {
-                request_id: request_id(),
-                name,
-                role: role.into(),
-                labels: labels(pairs)?,
-                validate_only: false,
-            };
-            let answer = session.keys().create_key(request).await?.into_inner();
-            out.print("sequencer.keys.v1.CreateKeyResponse", &answer, || rows(answer.key.iter()))?;
-            out.note("not yet proven restorable: run `seqctl keys backup` and `seqctl keys verify-backup`");
-            Ok(())
-        }
+        Command::Attach(arguments) => keys_backends::attach(arguments, session, out).await,
+        Command::ConfirmBackup(arguments) => keys_backends::confirm(arguments, session, out).await,
+        Command::Create { new, backend } => create(new, backend, session, out).await,
         Command::Import { new: New { name, role, labels: pairs }, file, expect } => {
             let request = ImportKeyRequest {
                 request_id: request_id(),
@@ -178,6 +178,25 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             Ok(())
         }
     }
+}
+
+async fn create(new: New, backend: Option<String>, session: &Session, out: &Printer) -> Result<()> {
+    let New { name, role, labels: pairs } = new;
+    let request = CreateKeyRequest {
+        request_id: request_id(),
+        name,
+        role: role.into(),
+        labels: labels(pairs)?,
+        validate_only: false,
+        backend: backend.unwrap_or_default(),
+    };
+    let answer = session.keys().create_key(request).await?.into_inner();
+    out.print("sequencer.keys.v1.CreateKeyResponse", &answer, || rows(answer.key.iter()))?;
+    out.note(match answer.key.as_ref().is_none_or(|key| key.backend_reference.is_empty()) {
+        true => "not yet proven restorable: run `seqctl keys backup` and `seqctl keys verify-backup`",
+        false => "back it up where it is, then run `seqctl keys confirm-backup`",
+    });
+    Ok(())
 }
 
 async fn backup(
@@ -265,7 +284,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn rows<'a>(keys: impl Iterator<Item = &'a Key>) -> Rows {
+pub fn rows<'a>(keys: impl Iterator<Item = &'a Key>) -> Rows {
     let mut rows = Rows::new(["NAME", "ROLE", "STATE", "ADDRESS", "BACKUP PROVEN", "ID"]);
     for key in keys {
         let proven = utc(key.backup_proven_time.as_ref());

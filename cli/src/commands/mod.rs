@@ -3,6 +3,7 @@
 pub mod chain;
 mod confirm;
 pub mod keys;
+mod keys_backends;
 pub mod node;
 pub mod operation;
 pub mod rewards;

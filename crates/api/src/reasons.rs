@@ -139,6 +139,13 @@ registry! {
     RECIPIENT_MALFORMED = invalid "Give an age X25519 recipient (age1...).";
     IDENTITY_MALFORMED = invalid "Give an age identity (AGE-SECRET-KEY-1...).";
     ARCHIVE_INVALID = invalid "The archive cannot be decrypted with this identity, or is damaged; nothing was written.";
+    KEY_NOT_EXPORTABLE = refused "The secret of this key cannot leave its backend: back it up there, and say so with ConfirmKeyBackup.";
+    KEY_EXPORTABLE = refused "This key is backed up by BackupKeys and proven by VerifyBackup.";
+    BACKEND_NOT_FOUND = missing "No backend of this name is configured in keys.backends.";
+    BACKEND_UNAVAILABLE = unavailable "The backend of this key is away, slow or throttled; the same request will sign later.";
+    BACKEND_REFUSED = refused "The backend of this key refuses or does not have it: an operator must look there.";
+    BACKEND_REFERENCE_UNKNOWN = invalid "The backend has no key under this reference.";
+    BACKEND_UNSUPPORTED = refused "This kind of backend cannot do that; the message says what can be done instead.";
     SEALED = unavailable "The key-encryption key is missing or wrong: give it and restart.";
     // signing
     POLICY_DENIED = denied "No rule of the policy allows this; the metadata names the nearest rule and its bound.";

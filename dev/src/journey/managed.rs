@@ -62,7 +62,7 @@ impl Managed {
             name: format!("{}-{suffix}", self.name),
             role: role.into(),
             labels: [("fleet".to_owned(), "dev".to_owned())].into(),
-            validate_only: false,
+            ..CreateKeyRequest::default()
         };
         self.clients.keys.create_key(request).await?.into_inner().key.context("the key that was made")
     }

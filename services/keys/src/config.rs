@@ -1,8 +1,11 @@
 //! The section `[keys]` of the configuration.
 
+use std::collections::BTreeMap;
+
 use runtime::config::Secret;
 use serde::{Deserialize, Serialize};
 
+use crate::backend;
 use crate::crypto::kek::Source;
 
 /// Settings of the keys service.
@@ -17,6 +20,9 @@ pub struct Config {
     pub kek_passphrase: Option<Secret>,
     /// The policy that an installation begins with.
     pub policy_preset: Preset,
+    /// Where keys other than local ones live, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub backends: BTreeMap<String, backend::Settings>,
 }
 
 /// A shipped policy.

@@ -1,8 +1,12 @@
 //! The two ways in which an operation does not succeed: the rules say no, or something broke.
 
+use std::time::Duration;
+
+use api::reasons::{BACKEND_REFUSED, BACKEND_UNAVAILABLE, BACKEND_UNSUPPORTED};
 use runtime::errors::Refusal;
 use tonic::Status;
 
+use crate::backend;
 use crate::crypto::aead::{NoRandomness, Unauthentic};
 use crate::crypto::secret::Unfaithful;
 
@@ -25,6 +29,14 @@ pub enum Failure {
         #[source]
         source: Unauthentic,
     },
+    #[error("asking the backend of key {key_id}")]
+    Backend {
+        key_id: String,
+        #[source]
+        source: backend::Error,
+    },
+    #[error("the backend {backend} is not configured any more")]
+    BackendMissing { backend: String },
     #[error("signing")]
     Signature(#[from] Unfaithful),
     #[error("encrypting an archive")]
@@ -70,6 +82,33 @@ impl Failure {
     }
 }
 
+/// A backend that is away heals or has an alarm of its own (its health check); the caller only learns to wait.
+const BACKEND_RETRY: Duration = Duration::from_secs(2);
+
+impl Failure {
+    /// What the caller is told if a backend gave no answer; `None` for what is a fault of ours or of the backend.
+    fn of_backend(&self) -> Option<Refusal> {
+        let source = match self {
+            Self::Backend { source, .. } => source,
+            Self::BackendMissing { backend } => {
+                let sentence = format!("the backend {backend} is not configured any more");
+                return Some(Refusal::new(&BACKEND_REFUSED, sentence).meta("backend", backend));
+            }
+            _ => return None,
+        };
+        Some(match source {
+            backend::Error::Unsupported { .. } => Refusal::new(&BACKEND_UNSUPPORTED, source.to_string()),
+            backend::Error::UnknownKey(_) | backend::Error::Refused(_) => {
+                Refusal::new(&BACKEND_REFUSED, source.to_string())
+            }
+            source if source.passes() => {
+                Refusal::new(&BACKEND_UNAVAILABLE, source.to_string()).retry_after(BACKEND_RETRY)
+            }
+            _ => return None,
+        })
+    }
+}
+
 impl From<store::Error> for Declined {
     fn from(error: store::Error) -> Self {
         Self::Failed(error.into())
@@ -81,7 +120,13 @@ impl From<Declined> for Status {
         match declined {
             Declined::Refused(refusal) | Declined::Recorded(refusal) => refusal.into(),
             Declined::Failed(failure) if store::is_away(&failure) => runtime::errors::database_away(&failure),
-            Declined::Failed(failure) => runtime::errors::internal(&failure),
+            Declined::Failed(failure) => match failure.of_backend() {
+                Some(refusal) => {
+                    tracing::warn!("a backend gave no answer: {}", runtime::report(&failure));
+                    refusal.into()
+                }
+                None => runtime::errors::internal(&failure),
+            },
         }
     }
 }

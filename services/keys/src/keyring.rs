@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use api::reasons::KEY_NOT_FOUND;
+use alloy_primitives::Signature;
+use api::reasons::{KEY_NOT_EXPORTABLE, KEY_NOT_FOUND};
 use runtime::errors::Refusal;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
+use crate::backend::{Backend, Backends, Payload, proof};
 use crate::crypto::{KeyEncryptionKey, SecretKey};
 use crate::db;
 use crate::db::key::Key;
@@ -24,7 +26,8 @@ const CACHED_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Keyring {
     pub db: DatabaseConnection,
-    pub kek: KeyEncryptionKey,
+    pub kek: Arc<KeyEncryptionKey>,
+    pub backends: Backends,
     pub metrics: Metrics,
     policy: RwLock<Arc<InForce>>,
     keys: RwLock<HashMap<String, Arc<Key>>>,
@@ -39,9 +42,14 @@ pub struct InForce {
 
 impl Keyring {
     /// Opens the installation with the policy that is stored.
-    pub async fn open(db: DatabaseConnection, kek: KeyEncryptionKey) -> Result<Self, Failure> {
+    pub async fn open(
+        db: DatabaseConnection,
+        kek: Arc<KeyEncryptionKey>,
+        backends: Backends,
+        metrics: Metrics,
+    ) -> Result<Self, Failure> {
         let policy = RwLock::new(Arc::new(in_force(&db).await?));
-        Ok(Self { db, kek, metrics: Metrics::new(), policy, keys: RwLock::default() })
+        Ok(Self { db, kek, backends, metrics, policy, keys: RwLock::default() })
     }
 
     /// The policy as last read.
@@ -71,12 +79,58 @@ impl Keyring {
         Ok(key)
     }
 
-    /// The secret of a key, for one use.
-    pub fn secret_of(&self, key: &Key) -> Result<SecretKey, Failure> {
-        key.envelope
-            .open(&self.kek, key.belongs())
-            .map_err(|source| Failure::Envelope { key_id: key.id.clone(), source })
+    /// Signs what was decided, wherever the secret is, and proves the signature. The same payload gets the same
+    /// signature again: local keys sign so, and of the others the first signature is kept.
+    pub async fn sign(&self, key: &Key, payload: &Payload) -> Result<Signature, Failure> {
+        let remote = key.place.reference().is_some();
+        let failed = |source| Failure::Backend { key_id: key.id.clone(), source };
+        let proven = |numbers| {
+            proof::signature(numbers, payload.digest(), key.address)
+                .map_err(|unusable| failed(unusable.into()))
+        };
+        if remote && let Some(kept) = db::signature::of(&self.db, &key.id, payload.digest()).await? {
+            return proven(kept);
+        }
+        let numbers = self.backend_of(key)?.sign(key, payload).await.map_err(failed)?;
+        let signature = proven(numbers)?;
+        if !remote {
+            return Ok(signature);
+        }
+        proven(db::signature::keep(&self.db, &key.id, payload.digest(), numbers).await?)
     }
+
+    /// Lets the backend of a key sign a fresh challenge: the proof that it holds the key now.
+    pub async fn prove(&self, key: &Key) -> Result<(), Failure> {
+        let challenge = Payload::challenge();
+        let failed = |source| Failure::Backend { key_id: key.id.clone(), source };
+        let numbers = self.backend_of(key)?.sign(key, &challenge).await.map_err(failed)?;
+        proof::signature(numbers, challenge.digest(), key.address)
+            .map_err(|unusable| failed(unusable.into()))?;
+        Ok(())
+    }
+
+    /// The secret of a key, for one export.
+    pub fn secret_of(&self, key: &Key) -> Result<SecretKey, Declined> {
+        let envelope = key.place.envelope().ok_or_else(|| not_exportable(key))?;
+        let opened = envelope.open(&self.kek, key.belongs());
+        Ok(opened.map_err(|source| Failure::Envelope { key_id: key.id.clone(), source })?)
+    }
+
+    fn backend_of(&self, key: &Key) -> Result<&Arc<dyn Backend>, Failure> {
+        let name = key.place.backend();
+        self.backends.named(name).ok_or_else(|| Failure::BackendMissing { backend: name.to_owned() })
+    }
+}
+
+/// The secret is where it cannot be read.
+fn not_exportable(key: &Key) -> Refusal {
+    let backend = key.place.backend();
+    Refusal::new(
+        &KEY_NOT_EXPORTABLE,
+        format!("the secret of {} cannot leave the backend {backend}", key.name),
+    )
+    .meta("key_id", &key.id)
+    .meta("backend", backend)
 }
 
 /// No key fits this field.

@@ -2,6 +2,7 @@
 //! signing and the audit of every decision. It calls no other service; README.md tells the whole.
 
 pub mod audit;
+pub mod backend;
 pub mod backup;
 pub mod config;
 pub mod crypto;
@@ -9,7 +10,7 @@ pub mod db;
 pub mod error;
 pub mod import;
 pub mod keyring;
-mod metrics;
+pub mod metrics;
 mod operations;
 pub mod policy;
 mod rpc;
@@ -54,6 +55,8 @@ pub struct Service {
 pub enum BuildError {
     #[error("reading the configuration of keys")]
     Config(#[from] config::Ambiguous),
+    #[error("opening the backends of keys")]
+    Backends(#[from] backend::OpenError),
     #[error("opening the installation of keys")]
     Open(#[from] error::Failure),
 }
@@ -75,7 +78,10 @@ pub async fn build(
     let rpc = match crypto::seal::unseal(&ports.database, config.source()?).await? {
         crypto::seal::Seal::Open(kek) => {
             check.ok();
-            rpc::Rpc::opened(keyring::Keyring::open(ports.database.clone(), kek).await?)
+            let (kek, metrics) = (Arc::new(kek), metrics::Metrics::new());
+            let local = backend::Local::new(Arc::clone(&kek));
+            let backends = backend::Backends::open(local, &config.backends, &metrics).await?;
+            rpc::Rpc::opened(keyring::Keyring::open(ports.database.clone(), kek, backends, metrics).await?)
         }
         crypto::seal::Seal::Sealed(reason) => {
             check.fail(format!("sealed: {reason}"));
@@ -86,9 +92,11 @@ pub async fn build(
 }
 
 impl Service {
-    /// Serves until the shutdown. There are no loops: nothing happens here unless it is asked for.
+    /// Serves until the shutdown. The only loops look at the health of remote backends; nothing else happens here
+    /// unless it is asked for.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
         let Ports { listener, tls, database: _, health } = self.ports;
+        self.rpc.watch_backends(&health, &shutdown);
         let service = KeysServiceServer::new(self.rpc)
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);

@@ -8,6 +8,7 @@ use opentelemetry::metrics::{Counter, Histogram};
 pub struct Metrics {
     decisions: Counter<u64>,
     signing: Histogram<f64>,
+    backend: Histogram<f64>,
 }
 
 impl Metrics {
@@ -24,6 +25,11 @@ impl Metrics {
                 .with_unit("s")
                 .with_description("Time from request to signature, with the durable decision")
                 .build(),
+            backend: meter
+                .f64_histogram("keys.backend.duration")
+                .with_unit("s")
+                .with_description("Time of a request to a remote backend, by backend, verb and outcome")
+                .build(),
         }
     }
 
@@ -35,6 +41,16 @@ impl Metrics {
             KeyValue::new("reason", reason),
         ];
         self.decisions.add(1, &attributes);
+    }
+
+    /// One request to a remote backend. Its name stands in the configuration.
+    pub fn asked_backend(&self, name: &str, verb: &'static str, ok: bool, took: std::time::Duration) {
+        let attributes = [
+            KeyValue::new("backend", name.to_owned()),
+            KeyValue::new("verb", verb),
+            KeyValue::new("outcome", if ok { "ok" } else { "error" }),
+        ];
+        self.backend.record(took.as_secs_f64(), &attributes);
     }
 
     /// One signature.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api::keys::v1::keys_service_server::KeysService;
+use api::keys::v1::{AttachKeyRequest, AttachKeyResponse, ConfirmKeyBackupRequest, ConfirmKeyBackupResponse};
 use api::keys::v1::{
     BackupKeysRequest, BackupKeysResponse, CreateKeyRequest, CreateKeyResponse, ExportNodeKeyRequest,
     ExportNodeKeyResponse, GetKeyRequest, GetKeyResponse, GetPolicyRequest, GetPolicyResponse,
@@ -13,7 +14,9 @@ use api::keys::v1::{
 };
 use api::reasons::SEALED;
 use runtime::errors::Refusal;
+use runtime::health::Health;
 use runtime::server::identity;
+use runtime::shutdown::Shutdown;
 use sea_orm::DatabaseConnection;
 use tonic::{Request, Response, Status};
 
@@ -36,6 +39,13 @@ impl Rpc {
     /// With the methods that need no key.
     pub fn sealed(db: DatabaseConnection, reason: &'static str) -> Self {
         Self { db, keyring: Err(reason) }
+    }
+
+    /// Follows the health of remote backends; a sealed service has none.
+    pub fn watch_backends(&self, health: &Health, shutdown: &Shutdown) {
+        if let Ok(keyring) = &self.keyring {
+            keyring.backends.watch(health, shutdown);
+        }
     }
 
     fn open(&self) -> Result<&Keyring, Status> {
@@ -85,4 +95,6 @@ methods! {
     export_node_key(ExportNodeKeyRequest) -> ExportNodeKeyResponse;
     sign_transaction(SignTransactionRequest) -> SignTransactionResponse;
     set_policy(SetPolicyRequest) -> SetPolicyResponse;
+    attach_key(AttachKeyRequest) -> AttachKeyResponse;
+    confirm_key_backup(ConfirmKeyBackupRequest) -> ConfirmKeyBackupResponse;
 }

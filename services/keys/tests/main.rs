@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod audit;
+mod backends;
 mod backups;
 mod guard;
 mod keys;

@@ -8,6 +8,7 @@ use k256::ecdsa::SigningKey;
 use zeroize::Zeroizing;
 
 use super::aead::{self, NoRandomness};
+use crate::backend::{Numbers, proof};
 
 /// Draws needed to hit a scalar: one, but for a chance of 2^-128.
 const DRAWS_MAX: usize = 8;
@@ -58,18 +59,17 @@ impl SecretKey {
         self.public().address()
     }
 
+    /// Signs a digest (RFC 6979) without a look at the result: for who proves it afterwards.
+    pub fn sign_unproven(&self, digest: &B256) -> Result<Numbers, k256::ecdsa::Error> {
+        let (signature, _) = self.signing_key().sign_prehash_recoverable(digest.as_slice())?;
+        Ok(signature.into())
+    }
+
     /// Signs a digest (RFC 6979, low s) and recovers the signer from the result.
     pub fn sign(&self, digest: &B256) -> Result<Signature, Unfaithful> {
         let address = self.address();
-        let (signature, recovery) = self
-            .signing_key()
-            .sign_prehash_recoverable(digest.as_slice())
-            .map_err(|_| Unfaithful(address))?;
-        let signature = Signature::from((signature, recovery)).normalized_s();
-        match signature.recover_address_from_prehash(digest) {
-            Ok(recovered) if recovered == address => Ok(signature),
-            _ => Err(Unfaithful(address)),
-        }
+        let numbers = self.sign_unproven(digest).map_err(|_| Unfaithful(address))?;
+        proof::signature(numbers, digest, address).map_err(|_| Unfaithful(address))
     }
 
     /// Proves that this secret can sign for its address.

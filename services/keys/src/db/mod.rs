@@ -5,3 +5,4 @@ pub mod decision;
 pub mod kek;
 pub mod key;
 pub mod policy;
+pub mod signature;

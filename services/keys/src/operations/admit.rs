@@ -1,4 +1,4 @@
-//! Takes a secret into the installation: the common end of creating, importing and restoring.
+//! Takes a key into the installation: the common end of creating, importing, attaching and restoring.
 
 use alloy_primitives::Address;
 use api::reasons::{KEY_DUPLICATE, NAME_TAKEN};
@@ -6,14 +6,12 @@ use runtime::errors::Refusal;
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
+use crate::backend::{Held, Place};
 use crate::crypto::{Envelope, SecretKey, envelope, seal};
 use crate::db;
 use crate::db::key::{Key, Labels, Role, State};
 use crate::error::{Declined, Failure};
 use crate::keyring::Keyring;
-
-/// The one backend there is.
-const BACKEND: &str = "local";
 
 /// What a key is to become.
 #[derive(Debug, Clone)]
@@ -51,28 +49,37 @@ pub async fn is_new<C: ConnectionTrait>(
 
 /// The key as it would be stored, with its secret proven and encrypted.
 pub fn prepare(keyring: &Keyring, newcomer: Newcomer, secret: &SecretKey) -> Result<Key, Failure> {
-    let Newcomer { id, name, role, labels, backup_proven_at } = newcomer;
     secret.prove()?;
-    let belongs = envelope::Belongs { key_id: &id, role: role.as_str() };
+    let belongs = envelope::Belongs { key_id: &newcomer.id, role: newcomer.role.as_str() };
     let envelope = Envelope::seal(&keyring.kek, belongs, secret)?;
     // What cannot be opened again must not be stored.
-    let opened = envelope
-        .open(&keyring.kek, belongs)
-        .map_err(|source| Failure::Envelope { key_id: id.clone(), source })?;
-    let public_key = opened.public();
-    Ok(Key {
+    let opened = envelope.open(&keyring.kek, belongs);
+    let opened = opened.map_err(|source| Failure::Envelope { key_id: newcomer.id.clone(), source })?;
+    Ok(keep(newcomer, Held { public_key: opened.public(), place: Place::Local(envelope) }))
+}
+
+/// The key as it would be stored, with the proof that its backend can sign for it.
+pub async fn prove(keyring: &Keyring, newcomer: Newcomer, held: Held) -> Result<Key, Failure> {
+    let key = keep(newcomer, held);
+    keyring.prove(&key).await?;
+    Ok(key)
+}
+
+fn keep(newcomer: Newcomer, held: Held) -> Key {
+    let Newcomer { id, name, role, labels, backup_proven_at } = newcomer;
+    let Held { public_key, place } = held;
+    Key {
         address: public_key.address(),
         public_key,
-        envelope,
+        place,
         id,
         name,
         role,
         labels,
         state: State::Enabled,
-        backend: BACKEND.to_owned(),
         created_at: OffsetDateTime::now_utc(),
         backup_proven_at,
-    })
+    }
 }
 
 /// Stores a prepared key, or says who has its place.

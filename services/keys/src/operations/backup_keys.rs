@@ -54,8 +54,12 @@ async fn backup(
         .enumerate()
         .map(|(at, text)| age_file::recipient(&format!("recipients[{at}]"), text))
         .collect::<Result<Vec<_>, _>>()?;
-    let keys =
-        if key_ids.is_empty() { all(&keyring.db).await? } else { chosen(&keyring.db, &key_ids).await? };
+    // A key that was named and cannot leave is refused; of all, those that can are taken and the others are told.
+    let (keys, stay) = if key_ids.is_empty() {
+        all(&keyring.db).await?.into_iter().partition(|key| key.place.envelope().is_some())
+    } else {
+        (chosen(&keyring.db, &key_ids).await?, Vec::new())
+    };
     let policy = keyring.policy();
     let head = db::audit::head(&keyring.db).await?;
     let document = Document {
@@ -85,7 +89,9 @@ async fn backup(
     let entry = Entry { intent, digest: Some(digest), ..entry.clone() };
     db::audit::append(&keyring.db, entry.allowed()).await?;
     let key_ids = keys.into_iter().map(|key| key.id).collect();
-    Ok(BackupKeysResponse { archive: archive.into(), key_ids, sha256: hex::encode(digest) })
+    let not_exportable_key_ids = stay.into_iter().map(|key: Key| key.id).collect();
+    let sha256 = hex::encode(digest);
+    Ok(BackupKeysResponse { archive: archive.into(), key_ids, sha256, not_exportable_key_ids })
 }
 
 /// Every key of the installation.

@@ -1,7 +1,9 @@
 //! One file for each verb: parse, decide, store, and a record of it in the same transaction.
 
 pub mod admit;
+pub mod attach_key;
 pub mod backup_keys;
+pub mod confirm_key_backup;
 pub mod create_key;
 pub mod export_node_key;
 pub mod get_key;

@@ -1,8 +1,8 @@
 //! SignTransaction: verdict and signature in one call.
 //!
 //! Parsed and judged here, decided by the database in one statement (`db::decision`), and only then is
-//! the key opened. A crash after the decision loses nothing: the same request is decided as a repetition
-//! and signing is deterministic, so it gets the same bytes.
+//! the key used. A crash after the decision loses nothing: the same request is decided as a repetition
+//! and the same payload gets the same signature (`keyring`), so it gets the same bytes.
 
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use runtime::errors::{Reason, Refusal, generic};
 
 use super::{clip, recorded};
 use crate::audit::{self, Entry, verdict};
+use crate::backend::Payload;
 use crate::db::decision::{Decision, Held, Question, Record, decide};
 use crate::db::key::Key;
 use crate::error::Declined;
@@ -94,13 +95,13 @@ async fn sign(
             }
         };
         keyring.metrics.decided(known_network, &judged.function, "OK");
-        return release(keyring, &key, asked, judged, policy.version, audit_sequence);
+        return release(keyring, &key, asked, judged, policy.version, audit_sequence).await;
     }
     Err(Refusal::new(&POLICY_CONFLICT, "the policy keeps changing").into())
 }
 
-/// Opens the key and signs what was decided.
-fn release(
+/// Lets the backend sign what was decided.
+async fn release(
     keyring: &Keyring,
     key: &Key,
     asked: Asked,
@@ -108,8 +109,7 @@ fn release(
     policy_version: i64,
     audit_sequence: u64,
 ) -> Result<SignTransactionResponse, Declined> {
-    let secret = keyring.secret_of(key)?;
-    let signature = secret.sign(&asked.transaction.signature_hash()).map_err(crate::error::Failure::from)?;
+    let signature = keyring.sign(key, &Payload::transaction(&asked.transaction)).await?;
     let signed = asked.transaction.into_signed(signature);
     let mut raw_transaction = Vec::with_capacity(signed.eip2718_encoded_length());
     signed.eip2718_encode(&mut raw_transaction);

@@ -30,7 +30,7 @@ pub fn public_key(public: &domain::pubkey::PublicKey) -> wire::PublicKeyForms {
 }
 
 pub fn key(key: &Key) -> wire::Key {
-    let Key { id, name, role, state, backend, address: _, public_key: public, labels, envelope: _, .. } = key;
+    let Key { id, name, role, state, place, address: _, public_key: public, labels, .. } = key;
     let role = match role {
         Role::Owner => wire::KeyRole::Owner,
         Role::Sequencer => wire::KeyRole::Sequencer,
@@ -45,7 +45,8 @@ pub fn key(key: &Key) -> wire::Key {
         name: name.clone(),
         role: role.into(),
         state: state.into(),
-        backend: backend.clone(),
+        backend: place.backend().to_owned(),
+        backend_reference: place.reference().unwrap_or_default().to_owned(),
         public_key: Some(public_key(public)),
         labels: labels.clone(),
         create_time: Some(time(key.created_at)),

@@ -170,4 +170,13 @@ impl KeysService for FakeKeys {
     ) -> Result<Response<ListAuditRecordsResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
+    async fn attach_key(&self, _: Request<AttachKeyRequest>) -> Result<Response<AttachKeyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn confirm_key_backup(
+        &self,
+        _: Request<ConfirmKeyBackupRequest>,
+    ) -> Result<Response<ConfirmKeyBackupResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
 }

@@ -95,6 +95,7 @@ pub const GRPC: &[Method] = &[
     read("/sequencer.keys.v1.KeysService/GetPolicy", OPERATORS),
     write("/sequencer.keys.v1.KeysService/SetPolicy", OPERATORS),
     read("/sequencer.keys.v1.KeysService/ListAuditRecords", OPERATORS),
+    Method { cost: 100, ..repeatable("/sequencer.keys.v1.KeysService/SignTransactions", SIGNERS) },
     // indexer
     read("/sequencer.indexer.v1.IndexerService/ListNetworks", READERS),
     read("/sequencer.indexer.v1.IndexerService/GetChainParameters", READERS),

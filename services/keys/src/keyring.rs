@@ -13,6 +13,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use crate::crypto::{KeyEncryptionKey, SecretKey};
 use crate::db;
 use crate::db::key::Key;
+use crate::decisions::Decisions;
 use crate::error::{Declined, Failure};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -26,6 +27,7 @@ pub struct Keyring {
     pub db: DatabaseConnection,
     pub kek: KeyEncryptionKey,
     pub metrics: Metrics,
+    pub decisions: Decisions,
     policy: RwLock<Arc<InForce>>,
     keys: RwLock<HashMap<String, Arc<Key>>>,
 }
@@ -41,7 +43,9 @@ impl Keyring {
     /// Opens the installation with the policy that is stored.
     pub async fn open(db: DatabaseConnection, kek: KeyEncryptionKey) -> Result<Self, Failure> {
         let policy = RwLock::new(Arc::new(in_force(&db).await?));
-        Ok(Self { db, kek, metrics: Metrics::new(), policy, keys: RwLock::default() })
+        let metrics = Metrics::new();
+        let decisions = Decisions::start(db.clone(), metrics.clone());
+        Ok(Self { db, kek, metrics, decisions, policy, keys: RwLock::default() })
     }
 
     /// The policy as last read.

@@ -9,7 +9,7 @@ use api::keys::v1::{
     ImportKeyRequest, ImportKeyResponse, ListAuditRecordsRequest, ListAuditRecordsResponse, ListKeysRequest,
     ListKeysResponse, RestoreKeysRequest, RestoreKeysResponse, SetKeyStateRequest, SetKeyStateResponse,
     SetPolicyRequest, SetPolicyResponse, SignTransactionRequest, SignTransactionResponse,
-    VerifyBackupRequest, VerifyBackupResponse,
+    SignTransactionsRequest, SignTransactionsResponse, VerifyBackupRequest, VerifyBackupResponse,
 };
 use api::reasons::SEALED;
 use runtime::errors::Refusal;
@@ -38,8 +38,8 @@ impl Rpc {
         Self { db, keyring: Err(reason) }
     }
 
-    fn open(&self) -> Result<&Keyring, Status> {
-        self.keyring.as_deref().map_err(|reason| Refusal::new(&SEALED, format!("sealed: {reason}")).into())
+    fn open(&self) -> Result<&Arc<Keyring>, Status> {
+        self.keyring.as_ref().map_err(|reason| Refusal::new(&SEALED, format!("sealed: {reason}")).into())
     }
 }
 
@@ -85,4 +85,5 @@ methods! {
     export_node_key(ExportNodeKeyRequest) -> ExportNodeKeyResponse;
     sign_transaction(SignTransactionRequest) -> SignTransactionResponse;
     set_policy(SetPolicyRequest) -> SetPolicyResponse;
+    sign_transactions(SignTransactionsRequest) -> SignTransactionsResponse;
 }

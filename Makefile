@@ -18,7 +18,8 @@ help:
 	@echo 'make up      the whole system on this machine: private L1 and L2, Postgres, five services, six sequencers'
 	@echo 'make demo    the journey from a new key to the final withdrawal, against a fresh stack'
 	@echo 'make test    every test        make lint   every check        make bench [BENCH=name]   the figures'
-	@echo 'make test-long [INDEX_KILLS=200] [INDEX_SEED=1]   the indexer killed so many times in its backfill'
+	@echo 'make test-long [INDEX_KILLS=200] [INDEX_SEED=1]   the indexer killed so many times in its backfill,'
+	@echo '               [KEYS_ATTACKS=100000] [KEYS_SEED=1]   the guard of keys attacked so often while replicas are killed'
 
 $(TOOLS): dev/package.json dev/package-lock.json
 	$(NPM) ci --ignore-scripts --prefix dev
@@ -53,12 +54,14 @@ test: $(TOOLS) $(CONTRACT_TOOLS)
 	$(CARGO) test --workspace --no-fail-fast $(BACKENDS); status=$$?; \
 	  $(CARGO) run --quiet --package testkit --bin testdb -- stop; exit $$status
 
-# What takes too long for every change: a quarter of an hour.
+# What takes too long for every change: half an hour.
 test-long: export INDEX_KILLS ?= 200
+test-long: export KEYS_ATTACKS ?= 100000
 test-long: $(TOOLS)
 	$(CARGO) build --package seqd --package testkit --bins
 	$(CARGO) run --quiet --package testkit --bin testdb -- start
-	$(CARGO) test --package indexer --test main kills; status=$$?; \
+	$(CARGO) test --package indexer --test main kills && \
+	  $(CARGO) test --package keys --test main guard_attack; status=$$?; \
 	  $(CARGO) run --quiet --package testkit --bin testdb -- stop; exit $$status
 
 lint: $(TOOLS) $(CONTRACT_TOOLS) $(PYTHON_TOOLS)

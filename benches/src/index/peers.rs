@@ -1,14 +1,11 @@
 //! Others on the same chain, the same Postgres and in the same run, as programs of their own.
 //!
-//! They are installed by npm below `target/`, from the pinned list in `benches/peers/`; nothing of ours is linked with
-//! them or ships them. One that does not install or end is reported as not run, with the reason.
+//! One that does not install or end is reported as not run, with the reason.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use testkit::contracts::L1;
@@ -17,9 +14,9 @@ use tokio::process::Command;
 use super::backfill::{self, HUNDRED_THOUSAND};
 use super::oracle;
 use super::world::{Database, World, free_port, world};
+use crate::npm::{ended, installed};
 use crate::report::{Figure, rounded};
 
-const INSTALL_MAX: Duration = Duration::from_secs(180);
 const RUN_MAX: Duration = Duration::from_secs(180);
 const FILES: [&str; 3] = ["package.json", "main.js", "lib/model/index.js"];
 const SQD: &str = "evm-processor 1.27.3 and typeorm-store 1.5.1, RPC mode, capacity 10, batches of 100, hot blocks on, \
@@ -49,7 +46,7 @@ pub async fn sqd() -> Result<Figure> {
 }
 
 async fn run_sqd(world: &World, l1: &L1) -> Result<(f64, u64)> {
-    let folder = installed("sqd").await?;
+    let folder = installed("sqd", &FILES).await?;
     let database = world.database().await?;
     let mut connection = PgConnection::connect(&database.url).await?;
     connection.execute(SQD_TABLE).await?;
@@ -79,29 +76,4 @@ fn program_of(folder: &Path, database: &Database) -> Result<Command> {
         command.env(format!("DB_{variable}"), value);
     }
     Ok(command)
-}
-
-/// The folder of a peer with its packages, fetched if they are not there.
-async fn installed(name: &str) -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (ours, folder) = (root.join("peers").join(name), root.join("../target/peers").join(name));
-    for file in FILES {
-        let to = folder.join(file);
-        fs::create_dir_all(to.parent().context("a folder")?)?;
-        fs::copy(ours.join(file), to).with_context(|| format!("copying {file}"))?;
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
-    ended(npm, INSTALL_MAX).await.context("installing")?;
-    Ok(folder)
-}
-
-async fn ended(mut command: Command, most: Duration) -> Result<Output> {
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let ended = tokio::time::timeout(most, command.output()).await;
-    let output = ended.with_context(|| format!("not done after {} s", most.as_secs()))??;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().last().unwrap_or_default();
-    ensure!(output.status.success(), "it ended with {}: {last}", output.status);
-    Ok(output)
 }

@@ -97,6 +97,7 @@ pub const GRPC: &[Method] = &[
     read("/sequencer.keys.v1.KeysService/ListAuditRecords", OPERATORS),
     repeatable("/sequencer.keys.v1.KeysService/AttachKey", OPERATORS),
     repeatable("/sequencer.keys.v1.KeysService/ConfirmKeyBackup", OPERATORS),
+    Method { cost: 100, ..repeatable("/sequencer.keys.v1.KeysService/SignTransactions", SIGNERS) },
     // indexer
     read("/sequencer.indexer.v1.IndexerService/ListNetworks", READERS),
     read("/sequencer.indexer.v1.IndexerService/GetChainParameters", READERS),

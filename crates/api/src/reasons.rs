@@ -152,6 +152,7 @@ registry! {
     POLICY_INVALID = invalid "The policy document does not parse or contradicts itself.";
     POLICY_CONFLICT = conflict "The policy was changed in between: read it again.";
     NONCE_CONFLICT = refused "Another payload was signed for this nonce; only a replacement with higher fees or a cancel may follow.";
+    APPROVALS_MISSING = refused "Other identities must approve exactly this first: the metadata has the digest, how many are needed and how many there are.";
     CALLDATA_UNKNOWN = denied "The calldata is not a known call in canonical encoding.";
     // operations: checks of P 1.10 and 1.11
     NOT_WHITELISTED = refused "The owner is not whitelisted: ask Metis governance.";

@@ -19,6 +19,7 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000002_keys_key", include_str!("m002_key.sql")),
         sql("m20261122_000003_keys_audit", include_str!("m003_audit.sql")),
         sql("m20261122_000004_keys_signing", include_str!("m004_signing.sql")),
+        sql("m20261122_000006_keys_decide", include_str!("m006_decide.sql")),
         sql("m20261122_000007_keys_backend", include_str!("m007_backend.sql")),
     ]
 }

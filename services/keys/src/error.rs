@@ -1,5 +1,6 @@
 //! The two ways in which an operation does not succeed: the rules say no, or something broke.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::reasons::{BACKEND_REFUSED, BACKEND_UNAVAILABLE, BACKEND_UNSUPPORTED};
@@ -37,6 +38,10 @@ pub enum Failure {
     },
     #[error("the backend {backend} is not configured any more")]
     BackendMissing { backend: String },
+    #[error("deciding about a batch")]
+    Batch(#[source] Arc<Failure>),
+    #[error("the task that decides has ended")]
+    Undecided,
     #[error("signing")]
     Signature(#[from] Unfaithful),
     #[error("encrypting an archive")]
@@ -70,6 +75,9 @@ pub enum Declined {
     /// The rules say no, and the audit log has it.
     #[error(transparent)]
     Recorded(Refusal),
+    /// There is no room for it: nothing was looked at, so there is nothing to record.
+    #[error(transparent)]
+    Shed(Refusal),
     /// Something broke.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -118,7 +126,9 @@ impl From<store::Error> for Declined {
 impl From<Declined> for Status {
     fn from(declined: Declined) -> Self {
         match declined {
-            Declined::Refused(refusal) | Declined::Recorded(refusal) => refusal.into(),
+            Declined::Refused(refusal) | Declined::Recorded(refusal) | Declined::Shed(refusal) => {
+                refusal.into()
+            }
             Declined::Failed(failure) if store::is_away(&failure) => runtime::errors::database_away(&failure),
             Declined::Failed(failure) => match failure.of_backend() {
                 Some(refusal) => {

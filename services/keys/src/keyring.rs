@@ -15,6 +15,7 @@ use crate::backend::{Backend, Backends, Payload, proof};
 use crate::crypto::{KeyEncryptionKey, SecretKey};
 use crate::db;
 use crate::db::key::Key;
+use crate::decisions::Decisions;
 use crate::error::{Declined, Failure};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -29,6 +30,7 @@ pub struct Keyring {
     pub kek: Arc<KeyEncryptionKey>,
     pub backends: Backends,
     pub metrics: Metrics,
+    pub decisions: Decisions,
     policy: RwLock<Arc<InForce>>,
     keys: RwLock<HashMap<String, Arc<Key>>>,
 }
@@ -49,7 +51,8 @@ impl Keyring {
         metrics: Metrics,
     ) -> Result<Self, Failure> {
         let policy = RwLock::new(Arc::new(in_force(&db).await?));
-        Ok(Self { db, kek, backends, metrics, policy, keys: RwLock::default() })
+        let decisions = Decisions::start(db.clone(), metrics.clone());
+        Ok(Self { db, kek, backends, metrics, decisions, policy, keys: RwLock::default() })
     }
 
     /// The policy as last read.

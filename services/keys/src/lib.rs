@@ -7,6 +7,7 @@ pub mod backup;
 pub mod config;
 pub mod crypto;
 pub mod db;
+mod decisions;
 pub mod error;
 pub mod import;
 pub mod keyring;

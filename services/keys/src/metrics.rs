@@ -1,5 +1,7 @@
 //! What the service counts.
 
+use std::time::Duration;
+
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram};
 
@@ -9,12 +11,26 @@ pub struct Metrics {
     decisions: Counter<u64>,
     signing: Histogram<f64>,
     backend: Histogram<f64>,
+    waiting: Histogram<f64>,
+    batch: Histogram<u64>,
+    deciding: Histogram<f64>,
+    key_use: Histogram<f64>,
 }
+
+/// Bounds in seconds: the use of a local key to the deadline of a signature.
+const BOUNDS_SECONDS: [f64; 12] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0, 10.0];
+/// Bounds of what is decided at once: one to the most.
+const BOUNDS_BATCH: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 impl Metrics {
     /// On the global meter, so that a process without one counts nothing.
     pub fn new() -> Self {
         let meter = opentelemetry::global::meter("keys");
+        let seconds = |name: &'static str, what: &'static str| {
+            let histogram = meter.f64_histogram(name).with_unit("s").with_description(what);
+            histogram.with_boundaries(BOUNDS_SECONDS.to_vec()).build()
+        };
         Self {
             decisions: meter
                 .u64_counter("keys.signing.decisions")
@@ -30,7 +46,40 @@ impl Metrics {
                 .with_unit("s")
                 .with_description("Time of a request to a remote backend, by backend, verb and outcome")
                 .build(),
+            waiting: seconds("keys.queue.wait", "Time that a request to sign waits until it is decided"),
+            batch: meter
+                .u64_histogram("keys.decide.batch")
+                .with_description("Requests to sign that were decided by one commit")
+                .with_boundaries(BOUNDS_BATCH.to_vec())
+                .build(),
+            deciding: seconds("keys.decide.duration", "Time of one statement with its durable commit"),
+            key_use: seconds("keys.sign.duration", "Time to open a key, to sign and to recover the signer"),
         }
+    }
+
+    /// Shows how many wait to be decided.
+    pub fn watch_queue(&self, depth: impl Fn() -> usize + Send + Sync + 'static) {
+        opentelemetry::global::meter("keys")
+            .u64_observable_gauge("keys.queue.depth")
+            .with_description("Requests to sign that wait to be decided")
+            .with_callback(move |gauge| gauge.observe(u64::try_from(depth()).unwrap_or(u64::MAX), &[]))
+            .build();
+    }
+
+    /// How long a request waited to be taken up.
+    pub fn waited(&self, wait: Duration) {
+        self.waiting.record(wait.as_secs_f64(), &[]);
+    }
+
+    /// One commit.
+    pub fn committed(&self, requests: usize, took: Duration) {
+        self.batch.record(u64::try_from(requests).unwrap_or(u64::MAX), &[]);
+        self.deciding.record(took.as_secs_f64(), &[]);
+    }
+
+    /// One use of a key.
+    pub fn key_used(&self, took: Duration) {
+        self.key_use.record(took.as_secs_f64(), &[]);
     }
 
     /// One decision. `network` and `function` are known names here, never text of the caller.
@@ -54,7 +103,7 @@ impl Metrics {
     }
 
     /// One signature.
-    pub fn signed(&self, took: std::time::Duration) {
+    pub fn signed(&self, took: Duration) {
         self.signing.record(took.as_secs_f64(), &[]);
     }
 }

@@ -10,7 +10,7 @@ use api::keys::v1::{
     ImportKeyRequest, ImportKeyResponse, ListAuditRecordsRequest, ListAuditRecordsResponse, ListKeysRequest,
     ListKeysResponse, RestoreKeysRequest, RestoreKeysResponse, SetKeyStateRequest, SetKeyStateResponse,
     SetPolicyRequest, SetPolicyResponse, SignTransactionRequest, SignTransactionResponse,
-    VerifyBackupRequest, VerifyBackupResponse,
+    SignTransactionsRequest, SignTransactionsResponse, VerifyBackupRequest, VerifyBackupResponse,
 };
 use api::reasons::SEALED;
 use runtime::errors::Refusal;
@@ -48,8 +48,8 @@ impl Rpc {
         }
     }
 
-    fn open(&self) -> Result<&Keyring, Status> {
-        self.keyring.as_deref().map_err(|reason| Refusal::new(&SEALED, format!("sealed: {reason}")).into())
+    fn open(&self) -> Result<&Arc<Keyring>, Status> {
+        self.keyring.as_ref().map_err(|reason| Refusal::new(&SEALED, format!("sealed: {reason}")).into())
     }
 }
 
@@ -97,4 +97,5 @@ methods! {
     set_policy(SetPolicyRequest) -> SetPolicyResponse;
     attach_key(AttachKeyRequest) -> AttachKeyResponse;
     confirm_key_backup(ConfirmKeyBackupRequest) -> ConfirmKeyBackupResponse;
+    sign_transactions(SignTransactionsRequest) -> SignTransactionsResponse;
 }

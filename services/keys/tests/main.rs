@@ -6,9 +6,14 @@
 mod audit;
 mod backends;
 mod backups;
+mod batch;
+mod decisions;
 mod guard;
+mod guard_attack;
 mod keys;
+mod overload;
 mod policy;
+mod round_trips;
 mod secrecy;
 mod signing;
 mod stand;

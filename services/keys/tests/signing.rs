@@ -9,6 +9,7 @@ use api::keys::v1::{
 };
 use api::types::v1::UnsignedTransaction;
 use keys::policy::call::{approveCall, relockCall, updateSignerCall, withdrawCall, withdrawRewardsCall};
+use sea_orm::ConnectionTrait;
 
 use crate::stand::{INFO, METIS, NETWORK, POOL, STRANGER, Stand, address_of, metis, refusal, request};
 
@@ -185,6 +186,30 @@ async fn metis_of_a_day_is_bounded_and_a_repetition_is_not_charged_again() {
     let other = stand.create("beta", KeyRole::Owner).await;
     stand.sign(request(&other, POOL, &relock(100_000), 0)).await.unwrap();
     stand.sign(request(&key, POOL, &withdrawCall { seqId: U256::ONE, amount: metis(5) }, 3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_went_out_more_than_24_hours_ago_counts_no_more() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    stand.sign(request(&key, POOL, &relock(100_000), 0)).await.unwrap();
+    stand.sign(request(&key, POOL, &relock(100_000), 1)).await.unwrap();
+    let next = request(&key, POOL, &relock(100_000), 2);
+    assert_eq!(stand.sign(next.clone()).await.unwrap_err().metadata["used"], metis(200_000).to_string());
+    // The clock of the database cannot be set; what it wrote can, by the administrator.
+    let admin = db.admin().await;
+    let age = |nonce, age| {
+        format!(
+            "UPDATE keys.signed_form SET window_at = clock_timestamp() - interval '{age}' WHERE nonce = {nonce}"
+        )
+    };
+    admin.execute_unprepared(&age(0, "23 hours 59 minutes")).await.unwrap();
+    assert_eq!(stand.sign(next.clone()).await.unwrap_err().metadata["used"], metis(200_000).to_string());
+    admin.execute_unprepared(&age(0, "24 hours 1 second")).await.unwrap();
+    stand.sign(next).await.unwrap();
+    let over = stand.sign(request(&key, POOL, &relock(1), 3)).await.unwrap_err();
+    assert_eq!(over.metadata["used"], metis(200_000).to_string(), "the second and the third");
 }
 
 #[tokio::test]

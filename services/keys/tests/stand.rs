@@ -17,6 +17,7 @@ use runtime::errors::{Decoded, refusal_of};
 use runtime::health::Health;
 use runtime::shutdown::Shutdown;
 use runtime::tls::{Tls, TlsConfig};
+use sea_orm::DatabaseConnection;
 use testkit::{Pki, TestDb};
 use tokio::net::TcpListener;
 use tonic::Status;
@@ -56,18 +57,19 @@ impl Stand {
     }
 
     pub async fn with(db: &TestDb, config: Config) -> Self {
+        let database = db.connect("keys").await;
+        Self::on(config, database).await
+    }
+
+    /// On a connection of one's own.
+    pub async fn on(config: Config, database: DatabaseConnection) -> Self {
         runtime::install_crypto_provider();
         let directory = tempfile::tempdir().unwrap();
         let pki = Pki::new(directory.path(), "metis.test").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
         let health = Health::new();
-        let ports = Ports {
-            listener,
-            tls: tls(&pki, "keys"),
-            database: db.connect("keys").await,
-            health: health.clone(),
-        };
+        let ports = Ports { listener, tls: tls(&pki, "keys"), database, health: health.clone() };
         let shutdown = Shutdown::new();
         let service = keys::build(config, contracts(), ports).await.unwrap();
         let run = service.run(shutdown.clone());
@@ -117,7 +119,7 @@ impl Drop for Stand {
     }
 }
 
-fn tls(pki: &Pki, name: &str) -> Arc<Tls> {
+pub fn tls(pki: &Pki, name: &str) -> Arc<Tls> {
     let identity = pki.identity(name).unwrap();
     Tls::load(&TlsConfig {
         cert: identity.certificate,

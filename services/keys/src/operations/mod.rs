@@ -15,9 +15,11 @@ pub mod once;
 pub mod restore_keys;
 pub mod set_key_state;
 pub mod set_policy;
-pub mod sign_transaction;
+pub mod sign;
 pub mod verify_backup;
 pub mod wire;
+
+pub use sign::{transaction as sign_transaction, transactions as sign_transactions};
 
 use crate::audit::Entry;
 use crate::db;

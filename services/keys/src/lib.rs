@@ -9,6 +9,7 @@ pub mod db;
 pub mod error;
 pub mod import;
 pub mod keyring;
+pub mod message;
 mod metrics;
 mod operations;
 pub mod policy;

@@ -17,15 +17,18 @@ use api::reasons::{
 };
 use api::types::v1::UnsignedTransaction;
 use runtime::errors::{Reason, Refusal, generic};
+use time::OffsetDateTime;
 
-use super::{clip, recorded};
+use super::{clip, denial, recorded};
 use crate::audit::{self, Entry, verdict};
+use crate::db;
 use crate::db::decision::{Decision, Held, Question, Record, decide};
 use crate::db::key::Key;
 use crate::error::Declined;
 use crate::keyring::{InForce, Keyring};
 use crate::policy::call::digest;
-use crate::policy::{Call, Denial, Request, Verdict};
+use crate::policy::judgement::{Asker, Transaction};
+use crate::policy::{Allowance, Call, intent};
 
 /// The longest known call has 292 bytes.
 const CALLDATA_BYTES_MAX: usize = 4096;
@@ -53,8 +56,11 @@ pub async fn run(
 
 /// A well-formed request.
 struct Asked {
-    network: String,
     transaction: TxEip1559,
+    /// The same, as policies look at it.
+    judged_as: Transaction,
+    /// The highest value that approvals are asked for.
+    approved_value_max: U256,
     to: Address,
     intent: SigningIntent,
 }
@@ -64,8 +70,10 @@ struct Judged {
     words: String,
     function: String,
     call: Option<Call>,
-    /// The rule and the size of its window, or why not.
-    verdict: Result<(String, Option<U256>), Refusal>,
+    /// What approvals of it are bound to.
+    intent_digest: B256,
+    /// The rule with its conditions, or why not.
+    verdict: Result<Allowance, Refusal>,
 }
 
 async fn sign(
@@ -77,15 +85,19 @@ async fn sign(
     let asked = parse(request, key.address)?;
     for _ in 0..ATTEMPTS_MAX {
         let policy = keyring.policy();
-        let judged = judge(&policy, &key, &entry.caller, &asked);
+        let judged = judge(keyring, &policy, &key, &entry.caller, &asked).await?;
+        enough_approvals(keyring, &entry.caller, &judged).await?;
         let question = question(&policy, &key, entry, &asked, &judged);
         let decision = decide(&keyring.db, question).await?;
         if decision == Decision::Stale {
             keyring.reload_policy().await?;
             continue;
         }
-        let known_network =
-            if policy.policy.contracts.contains_key(&asked.network) { &asked.network } else { "unknown" };
+        let known_network = if policy.policy.contracts.contains_key(&asked.judged_as.network) {
+            &asked.judged_as.network
+        } else {
+            "unknown"
+        };
         let audit_sequence = match accepted(decision, &judged, &asked) {
             Ok(sequence) => sequence,
             Err(refusal) => {
@@ -113,7 +125,7 @@ fn release(
     let signed = asked.transaction.into_signed(signature);
     let mut raw_transaction = Vec::with_capacity(signed.eip2718_encoded_length());
     signed.eip2718_encode(&mut raw_transaction);
-    let rule = judged.verdict.map(|(rule, _)| rule).unwrap_or_default();
+    let rule = judged.verdict.map(|allowance| allowance.rule).unwrap_or_default();
     Ok(SignTransactionResponse {
         raw_transaction: raw_transaction.into(),
         transaction_hash: signed.hash().to_string(),
@@ -123,65 +135,44 @@ fn release(
     })
 }
 
-fn judge(in_force: &InForce, key: &Key, caller: &str, asked: &Asked) -> Judged {
-    let Asked { network, transaction, to, intent } = asked;
-    let unknown = |refusal| Judged {
-        words: format!("unknown call to {to} on {}", clip(network)),
-        function: "unknown".to_owned(),
-        call: None,
-        verdict: Err(refusal),
-    };
-    let denied = |denial| denied(in_force.version, denial);
-    let Some(contracts) = in_force.policy.contracts.get(network) else {
-        let bound = in_force.policy.contracts.keys().cloned().collect::<Vec<_>>().join(", ");
-        return unknown(denied(Denial { rule: None, field: "network", bound, value: clip(network) }));
-    };
-    if transaction.chain_id != contracts.chain_id {
-        let (bound, value) = (contracts.chain_id.to_string(), transaction.chain_id.to_string());
-        return unknown(denied(Denial { rule: None, field: "chain_id", bound, value }));
-    }
-    let decoded = match intent {
-        SigningIntent::Cancel => Call::cancel(key.address, *to, transaction.value, &transaction.input),
-        _ => Call::decode(*to, &transaction.input, contracts),
-    };
-    let call = match decoded {
+async fn judge(
+    keyring: &Keyring,
+    in_force: &InForce,
+    key: &Key,
+    caller: &str,
+    asked: &Asked,
+) -> Result<Judged, Declined> {
+    let Asked { transaction, judged_as, approved_value_max, .. } = asked;
+    let intent_digest = intent::digest(
+        &judged_as.network,
+        transaction.chain_id,
+        key.address,
+        asked.to,
+        *approved_value_max,
+        &transaction.input,
+    );
+    let policy = &in_force.policy;
+    let call = match judged_as.call(key.address, policy) {
         Ok(call) => call,
         Err(why) => {
-            let refusal = bad(&CALLDATA_UNKNOWN, "transaction.data", why)
-                .meta("to", to)
-                .meta("selector", hex::encode(transaction.input.get(..4).unwrap_or_default()));
-            return unknown(refusal);
+            return Ok(Judged {
+                words: format!("unknown call to {} on {}", asked.to, clip(&judged_as.network)),
+                function: "unknown".to_owned(),
+                call: None,
+                intent_digest,
+                verdict: Err(denial::no_call(in_force.version, judged_as, why)),
+            });
         }
     };
-    let request = Request {
-        caller,
-        key_id: &key.id,
-        key_name: &key.name,
-        role: key.role,
-        labels: &key.labels,
-        network,
-        call: &call,
-        value: transaction.value,
-        gas_limit: transaction.gas_limit,
-        max_fee_per_gas: U256::from(transaction.max_fee_per_gas),
-    };
-    let verdict = match in_force.policy.judge(&request) {
-        Verdict::Allowed { rule, metis_24h_max } => Ok((rule, metis_24h_max)),
-        Verdict::Denied(denial) => Err(denied(denial)),
-    };
-    let words = format!("{call}, from {} on {network}", key.address);
-    Judged { words, function: call.function().to_string(), call: Some(call), verdict }
-}
-
-fn denied(version: i64, denial: Denial) -> Refusal {
-    let Denial { rule, field, bound, value } = denial;
-    let rule = rule.unwrap_or_else(|| "none".to_owned());
-    Refusal::new(&POLICY_DENIED, format!("{field} is {value}, rule {rule} asks for {bound}"))
-        .meta("rule", rule)
-        .meta("field", field)
-        .meta("bound", bound)
-        .meta("value", value)
-        .meta("policy_version", version)
+    let signer_key = keyring.signer_key(policy, &call).await?;
+    let asker = Asker { caller, key, now: OffsetDateTime::now_utc() };
+    let verdict = policy
+        .allowances(&judged_as.request(asker, &call, signer_key.as_deref()))
+        .map(|(first, _)| first)
+        .map_err(|denial| denial::denied(in_force.version, denial));
+    let words = judged_as.words(key.address, &call);
+    let function = call.function().to_string();
+    Ok(Judged { words, function, call: Some(call), intent_digest, verdict })
 }
 
 fn question<'a>(
@@ -198,7 +189,7 @@ fn question<'a>(
         intent: judged.words.clone(),
         digest: Some(payload),
         policy_version: u64::try_from(in_force.version).unwrap_or_default(),
-        transaction: Some(audited(transaction, key.address, signing_hash)),
+        transaction: Some(audited(asked, judged, key.address, signing_hash)),
         ..entry.clone()
     };
     let refused_for = |reason: &Reason| verdict(false, reason.name);
@@ -209,7 +200,7 @@ fn question<'a>(
             let rule = refusal.metadata.get("rule").map(|rule| format!("{}: {rule}", refusal.reason.name));
             verdict(false, rule.as_deref().unwrap_or(refusal.reason.name))
         }),
-        as_allowed: verdict(true, allowing.map(|(rule, _)| rule.as_str()).unwrap_or_default()),
+        as_allowed: verdict(true, allowing.map(|allowance| allowance.rule.as_str()).unwrap_or_default()),
         as_not_enabled: refused_for(&KEY_NOT_ENABLED),
         as_conflict: refused_for(&NONCE_CONFLICT),
         as_window: refused_for(&POLICY_DENIED),
@@ -231,12 +222,13 @@ fn question<'a>(
             SigningIntent::Cancel => "CANCEL",
         },
         metis: judged.call.as_ref().map(Call::metis_out).unwrap_or_default(),
-        metis_24h_max: allowing.and_then(|(_, window)| *window),
+        metis_24h_max: allowing.and_then(|allowance| allowance.windows.metis_24h_max),
         record,
     }
 }
 
-fn audited(transaction: &TxEip1559, account: Address, signing_hash: B256) -> audit::Transaction {
+fn audited(asked: &Asked, judged: &Judged, account: Address, signing_hash: B256) -> audit::Transaction {
+    let Asked { transaction, to, intent, .. } = asked;
     audit::Transaction {
         chain_id: transaction.chain_id,
         account,
@@ -245,7 +237,25 @@ fn audited(transaction: &TxEip1559, account: Address, signing_hash: B256) -> aud
         max_fee_per_gas: transaction.max_fee_per_gas,
         max_priority_fee_per_gas: transaction.max_priority_fee_per_gas,
         signing_hash,
+        to: *to,
+        value: transaction.value,
+        data: transaction.input.to_vec(),
+        intent: *intent,
+        intent_digest: judged.intent_digest,
     }
+}
+
+/// Approvals that are missing are refused before the decision, so that nothing is written but the record.
+async fn enough_approvals(keyring: &Keyring, caller: &str, judged: &Judged) -> Result<(), Declined> {
+    let needed = judged.verdict.as_ref().map(|allowance| allowance.approvals).unwrap_or_default();
+    if needed == 0 {
+        return Ok(());
+    }
+    let given = db::approval::approvers(&keyring.db, judged.intent_digest, caller).await?;
+    if given < needed {
+        return Err(denial::approvals_missing(judged.intent_digest, needed, given).into());
+    }
+    Ok(())
 }
 
 /// The number of the record, or the refusal that the record tells of.
@@ -254,8 +264,8 @@ fn accepted(decision: Decision, judged: &Judged, asked: &Asked) -> Result<u64, R
         (Decision::Sign { audit_sequence }, Ok(_)) => Ok(audit_sequence),
         (_, Err(refusal)) => Err(refusal.clone()),
         (Decision::NotEnabled, Ok(_)) => Err(Refusal::new(&KEY_NOT_ENABLED, "the key is disabled or frozen")),
-        (Decision::Window { used }, Ok((rule, bound))) => {
-            let bound = bound.unwrap_or_default();
+        (Decision::Window { used }, Ok(Allowance { rule, windows, .. })) => {
+            let bound = windows.metis_24h_max.unwrap_or_default();
             let asked = judged.call.as_ref().map(Call::metis_out).unwrap_or_default();
             let sentence =
                 format!("{used} wei of METIS went out in 24 hours, {asked} more would pass {bound}");
@@ -295,8 +305,21 @@ fn conflict(held: Option<Held>, asked: &Asked) -> Refusal {
     }
 }
 
+/// A well-formed transaction as policies look at it, and the highest value that approvals are asked for.
+pub fn judged_as(request: SignTransactionRequest, own: Address) -> Result<(Transaction, U256), Refusal> {
+    let Asked { judged_as, approved_value_max, .. } = parse(request, own)?;
+    Ok((judged_as, approved_value_max))
+}
+
 fn parse(request: SignTransactionRequest, own: Address) -> Result<Asked, Refusal> {
-    let SignTransactionRequest { key_id: _, network, transaction, intent, operation_id: _ } = request;
+    let SignTransactionRequest {
+        key_id: _,
+        network,
+        transaction,
+        intent,
+        operation_id: _,
+        approved_value_wei_max,
+    } = request;
     convert::required("network", &network)?;
     let intent = SigningIntent::try_from(intent)
         .map_err(|_| bad(&ENUM_UNSPECIFIED, "intent", "choose NEW, REPLACE or CANCEL"))?;
@@ -333,7 +356,28 @@ fn parse(request: SignTransactionRequest, own: Address) -> Result<Asked, Refusal
         access_list: Default::default(),
         input: calldata(&data)?.into(),
     };
-    Ok(Asked { network, transaction, to, intent })
+    let approved_value_max = match approved_value_wei_max.as_str() {
+        "" => transaction.value,
+        text => convert::eth("approved_value_wei_max", text)?.0,
+    };
+    if transaction.value > approved_value_max {
+        return Err(bad(
+            &generic::INVALID_ARGUMENT,
+            "transaction.value_wei",
+            "is above approved_value_wei_max",
+        ));
+    }
+    let judged_as = Transaction {
+        network,
+        chain_id: transaction.chain_id,
+        to,
+        value: transaction.value,
+        data: transaction.input.to_vec(),
+        gas_limit: transaction.gas_limit,
+        max_fee_per_gas: U256::from(transaction.max_fee_per_gas),
+        cancel: intent == SigningIntent::Cancel,
+    };
+    Ok(Asked { transaction, judged_as, approved_value_max, to, intent })
 }
 
 fn calldata(data: &str) -> Result<Vec<u8>, Refusal> {

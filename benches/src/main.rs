@@ -7,6 +7,7 @@
 mod demo;
 mod event;
 mod index;
+mod keys;
 mod machine;
 mod memory;
 mod program;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted =
         |name: &str| wanted.is_empty() || wanted.iter().any(|prefix| name.starts_with(prefix.as_str()));
-    let all = || BENCHES.into_iter().chain(index::BENCHES);
+    let all = || BENCHES.into_iter().chain(index::BENCHES).chain(keys::BENCHES);
     let unknown = wanted.iter().find(|prefix| !all().any(|(name, _)| name.starts_with(prefix.as_str())));
     if let Some(unknown) = unknown {
         let names: Vec<&str> = all().map(|(name, _)| name).collect();

@@ -34,6 +34,11 @@ pub enum Command {
     },
     /// All keys.
     List,
+    /// The rules that bound what is signed.
+    #[command(subcommand)]
+    Policy(super::keys_policy::Command),
+    #[command(flatten)]
+    Approval(super::keys_approval::Command),
     /// Writes an age archive for the given recipients.
     Backup {
         /// age1... recipients.
@@ -143,6 +148,8 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             let answer = session.keys().list_keys(request).await?.into_inner();
             out.print("sequencer.keys.v1.ListKeysResponse", &answer, || rows(answer.keys.iter()))
         }
+        Command::Policy(command) => super::keys_policy::run(command, session, out).await,
+        Command::Approval(command) => super::keys_approval::run(command, session, out).await,
         Command::Backup { recipients, keys, out: path } => {
             backup(session, out, recipients, keys, &path).await
         }

@@ -20,7 +20,7 @@ pub enum Most {
 }
 
 /// What could be done in 24 hours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reach {
     /// METIS that goes into a lock.
     pub metis: Most,
@@ -37,19 +37,6 @@ pub struct Reach {
 impl Default for Most {
     fn default() -> Self {
         Self::Wei(U256::ZERO)
-    }
-}
-
-impl Default for Reach {
-    fn default() -> Self {
-        Self {
-            metis: Most::default(),
-            eth: Most::default(),
-            can_unlock: false,
-            can_give_away: false,
-            can_redirect_rewards: false,
-            can_sign_messages: false,
-        }
     }
 }
 

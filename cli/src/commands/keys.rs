@@ -177,14 +177,23 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             out.print("sequencer.keys.v1.RestoreKeysResponse", &answer, || rows(answer.restored.iter()))
         }
         Command::ExportNode { name, recipient, out: path } => {
-            let id = key_id(session, &name).await?.context("give the key by name")?;
-            let answer =
-                session.keys().export_node_key(ExportNodeKeyRequest { id, recipient }).await?.into_inner();
-            write_new(&path, &answer.archive)?;
-            out.note(&format!("{} files in {}", answer.files.len(), path.display()));
-            Ok(())
+            export_node(session, out, &name, recipient, &path).await
         }
     }
+}
+
+async fn export_node(
+    session: &Session,
+    out: &Printer,
+    name: &str,
+    recipient: String,
+    path: &Path,
+) -> Result<()> {
+    let id = key_id(session, name).await?.context("give the key by name")?;
+    let answer = session.keys().export_node_key(ExportNodeKeyRequest { id, recipient }).await?.into_inner();
+    write_new(path, &answer.archive)?;
+    out.note(&format!("{} files in {}", answer.files.len(), path.display()));
+    Ok(())
 }
 
 async fn backup(

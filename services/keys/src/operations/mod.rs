@@ -18,6 +18,7 @@ pub mod list_frozen_labels;
 pub mod list_keys;
 mod message;
 pub mod once;
+mod quorum;
 pub mod restore_keys;
 pub mod revoke_approval;
 pub mod set_key_state;

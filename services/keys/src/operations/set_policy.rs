@@ -9,7 +9,7 @@ use api::reasons::{POLICY_CONFLICT, POLICY_INVALID};
 use runtime::errors::Refusal;
 use sha2::{Digest, Sha256};
 
-use super::{denial, recorded, wire};
+use super::{quorum, recorded, wire};
 use crate::audit::Entry;
 use crate::db;
 use crate::error::{Declined, Failure};
@@ -47,22 +47,19 @@ async fn set(
             }
             let changes = difference::between(&before.toml, toml)
                 .map_err(|invalid| bad(&POLICY_INVALID, "toml", invalid))?;
-            let quorum = parsed(&before)?.policy.quorum.set_policy;
+            let needed = parsed(&before)?.policy.quorum.set_policy;
             let digest = intent::policy(expected_version, toml);
             let after = if validate_only {
                 before
             } else {
-                let given = db::approval::approvers(&tx, digest, caller).await?;
-                if given < quorum {
-                    return Err(denial::approvals_missing(digest, quorum, given).into());
-                }
+                quorum::of_others(&tx, digest, needed, caller).await?;
                 let next = before.version + 1;
                 db::policy::insert(&tx, next, toml, caller).await?.ok_or_else(|| conflict(next))?
             };
             let note = if validate_only { " (validate only)" } else { "" };
             let words = format!("{}{note}: {changes}", entry.intent);
             db::audit::append(&tx, Entry { intent: words, ..entry.clone() }.allowed()).await?;
-            if quorum > 0 && !validate_only {
+            if needed > 0 && !validate_only {
                 db::approval::use_up(&tx, digest, caller).await?;
             }
             Ok::<_, Declined>(SetPolicyResponse { policy: Some(wire::policy(after)) })

@@ -19,9 +19,8 @@ use api::types::v1::UnsignedTransaction;
 use runtime::errors::{Reason, Refusal, generic};
 use time::OffsetDateTime;
 
-use super::{clip, denial, recorded};
+use super::{clip, denial, quorum, recorded};
 use crate::audit::{self, Entry, verdict};
-use crate::db;
 use crate::db::decision::{Decision, Held, Question, Record, decide};
 use crate::db::key::Key;
 use crate::error::Declined;
@@ -86,7 +85,8 @@ async fn sign(
     for _ in 0..ATTEMPTS_MAX {
         let policy = keyring.policy();
         let judged = judge(keyring, &policy, &key, &entry.caller, &asked).await?;
-        enough_approvals(keyring, &entry.caller, &judged).await?;
+        let approvals = judged.verdict.as_ref().map(|allowance| allowance.approvals).unwrap_or_default();
+        quorum::of_others(&keyring.db, judged.intent_digest, approvals, &entry.caller).await?;
         let question = question(&policy, &key, entry, &asked, &judged);
         let decision = decide(&keyring.db, question).await?;
         if decision == Decision::Stale {
@@ -243,19 +243,6 @@ fn audited(asked: &Asked, judged: &Judged, account: Address, signing_hash: B256)
         intent: *intent,
         intent_digest: judged.intent_digest,
     }
-}
-
-/// Approvals that are missing are refused before the decision, so that nothing is written but the record.
-async fn enough_approvals(keyring: &Keyring, caller: &str, judged: &Judged) -> Result<(), Declined> {
-    let needed = judged.verdict.as_ref().map(|allowance| allowance.approvals).unwrap_or_default();
-    if needed == 0 {
-        return Ok(());
-    }
-    let given = db::approval::approvers(&keyring.db, judged.intent_digest, caller).await?;
-    if given < needed {
-        return Err(denial::approvals_missing(judged.intent_digest, needed, given).into());
-    }
-    Ok(())
 }
 
 /// The number of the record, or the refusal that the record tells of.

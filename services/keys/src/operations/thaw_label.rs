@@ -8,7 +8,7 @@ use api::reasons::LABEL_NOT_FROZEN;
 use runtime::errors::Refusal;
 use sea_orm::ConnectionTrait;
 
-use super::{clip, denial, recorded, wire};
+use super::{clip, quorum, recorded, wire};
 use crate::audit::Entry;
 use crate::db;
 use crate::error::Declined;
@@ -62,6 +62,5 @@ async fn thaw(
 /// As many identities other than the caller approve the end of a freeze as the policy in force asks for.
 pub async fn quorum_to_thaw<C: ConnectionTrait>(tx: &C, digest: B256, caller: &str) -> Result<(), Declined> {
     let needed = keyring::in_force(tx).await?.policy.quorum.thaw;
-    let given = db::approval::approvers(tx, digest, caller).await?;
-    if given < needed { Err(denial::approvals_missing(digest, needed, given).into()) } else { Ok(()) }
+    quorum::of_others(tx, digest, needed, caller).await
 }

@@ -167,9 +167,8 @@ async fn the_blast_radius_adds_up_what_each_identity_and_key_could_move() {
         rule("more", "\"relock\"", &format!("{}\napprovals = 1", lines(7))),
         rule("open", "\"relock\"", "callers = [\"b\"]"),
         rule("away", "\"setSequencerOwner\"", "callers = [\"a\"]\neth_24h_wei_max = \"3\""),
-        format!(
-            "[[rule]]\nname = \"x\"\neffect = \"deny\"\nfunctions = [\"setSequencerOwner\"]\ncallers = [\"a\"]\n"
-        ),
+        "[[rule]]\nname = \"x\"\neffect = \"deny\"\nfunctions = [\"setSequencerOwner\"]\ncallers = [\"a\"]\n"
+            .to_owned(),
     ];
     let draft = GetBlastRadiusRequest { toml: document("", &rules.concat()) };
     let radius = alice.get_blast_radius(draft).await.unwrap().into_inner();

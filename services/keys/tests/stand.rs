@@ -37,8 +37,6 @@ pub struct Stand {
     pub operator: Client,
     /// Another operator.
     pub colleague: Client,
-    /// And one more.
-    pub third: Client,
     pub lifecycle: Client,
     pub gateway: Client,
     pub health: Health,
@@ -84,7 +82,6 @@ impl Stand {
         Self {
             operator: client("operator:alice"),
             colleague: client("operator:bob"),
-            third: client("operator:carol"),
             lifecycle: client("lifecycle"),
             gateway: client("gateway"),
             health,

@@ -9,6 +9,7 @@ mod clients;
 mod limit;
 mod overload;
 mod peers;
+mod policy;
 mod round_trips;
 mod world;
 
@@ -17,11 +18,12 @@ pub use world::close;
 use crate::Measure;
 
 /// The figures of signing.
-pub const BENCHES: [(&str, Measure); 6] = [
+pub const BENCHES: [(&str, Measure); 7] = [
     ("keys.sign_one_client_ms", || Box::pin(clients::one())),
     ("keys.sign_20_clients", || Box::pin(clients::twenty())),
     ("keys.sign_batch256", || Box::pin(batch::of_256())),
     ("keys.round_trips", || Box::pin(round_trips::counted())),
     ("keys.overload_refusal_ms", || Box::pin(overload::refusal())),
     ("keys.peer.aztec", || Box::pin(peers::aztec())),
+    ("keys.policy_500_rules_ms", || Box::pin(policy::five_hundred_rules())),
 ];

@@ -44,6 +44,11 @@ pub enum Command {
     },
     /// All keys.
     List,
+    /// The rules that bound what is signed.
+    #[command(subcommand)]
+    Policy(super::keys_policy::Command),
+    #[command(flatten)]
+    Approval(super::keys_approval::Command),
     /// Writes an age archive for the given recipients.
     Backup {
         /// age1... recipients.
@@ -143,6 +148,8 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             let answer = session.keys().list_keys(request).await?.into_inner();
             out.print("sequencer.keys.v1.ListKeysResponse", &answer, || rows(answer.keys.iter()))
         }
+        Command::Policy(command) => super::keys_policy::run(command, session, out).await,
+        Command::Approval(command) => super::keys_approval::run(command, session, out).await,
         Command::Backup { recipients, keys, out: path } => {
             backup(session, out, recipients, keys, &path).await
         }
@@ -170,12 +177,7 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             out.print("sequencer.keys.v1.RestoreKeysResponse", &answer, || rows(answer.restored.iter()))
         }
         Command::ExportNode { name, recipient, out: path } => {
-            let id = key_id(session, &name).await?.context("give the key by name")?;
-            let answer =
-                session.keys().export_node_key(ExportNodeKeyRequest { id, recipient }).await?.into_inner();
-            write_new(&path, &answer.archive)?;
-            out.note(&format!("{} files in {}", answer.files.len(), path.display()));
-            Ok(())
+            export_node(session, out, &name, recipient, &path).await
         }
     }
 }
@@ -196,6 +198,20 @@ async fn create(new: New, backend: Option<String>, session: &Session, out: &Prin
         true => "not yet proven restorable: run `seqctl keys backup` and `seqctl keys verify-backup`",
         false => "back it up where it is, then run `seqctl keys confirm-backup`",
     });
+    Ok(())
+}
+
+async fn export_node(
+    session: &Session,
+    out: &Printer,
+    name: &str,
+    recipient: String,
+    path: &Path,
+) -> Result<()> {
+    let id = key_id(session, name).await?.context("give the key by name")?;
+    let answer = session.keys().export_node_key(ExportNodeKeyRequest { id, recipient }).await?.into_inner();
+    write_new(path, &answer.archive)?;
+    out.note(&format!("{} files in {}", answer.files.len(), path.display()));
     Ok(())
 }
 

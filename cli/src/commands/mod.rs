@@ -3,7 +3,9 @@
 pub mod chain;
 mod confirm;
 pub mod keys;
+mod keys_approval;
 mod keys_backends;
+mod keys_policy;
 pub mod node;
 pub mod operation;
 pub mod rewards;

@@ -153,6 +153,11 @@ registry! {
     POLICY_CONFLICT = conflict "The policy was changed in between: read it again.";
     NONCE_CONFLICT = refused "Another payload was signed for this nonce; only a replacement with higher fees or a cancel may follow.";
     APPROVALS_MISSING = refused "Other identities must approve exactly this first: the metadata has the digest, how many are needed and how many there are.";
+    APPROVAL_NOT_FOUND = missing "No such approval.";
+    LABEL_FROZEN = refused "This label is frozen already.";
+    LABEL_NOT_FROZEN = refused "This label is not frozen.";
+    MESSAGE_INVALID = invalid "A message is text of 1 to 32768 bytes that could not be taken for a digest.";
+    TYPED_DATA_INVALID = invalid "The typed data does not fit its own types (EIP-712), or says too little of its domain.";
     CALLDATA_UNKNOWN = denied "The calldata is not a known call in canonical encoding.";
     // operations: checks of P 1.10 and 1.11
     NOT_WHITELISTED = refused "The owner is not whitelisted: ask Metis governance.";

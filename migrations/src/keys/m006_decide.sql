@@ -39,10 +39,13 @@ LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Decides about transactions in one statement: policy version, key state, conflict guard, approvals, windows and audit records, all
--- durable together before a key is touched. Every argument is a column; the same place in each is one question.
+-- durable together before a key is touched. Every argument is a column; the same place in each is one way to allow one question.
 --
--- `_round`: questions about one nonce are of different rounds, counted from 1; a later round sees what the earlier ones wrote. Two of
--- one round would break the unique row of the nonce, and so the whole statement.
+-- `_question`, `_way`, `_ways`: the number of the question, and which of its ways this is, of how many, all counted from 1. A later way
+-- is tried where the earlier ones lack approvals or room in a window; the last way tried answers, and is recorded.
+-- `_round`: ways of one question, questions about one nonce, and those that ask for approvals of one intent are of different rounds,
+-- counted from 1; a later round sees what the earlier ones wrote. Two of one round would break the unique row of the nonce, and so the
+-- whole statement.
 -- `_account_no`: the same number for the same chain and account, counted from 1.
 -- `_policy_version` is NULL where no policy was asked (bad input): such a question is refused already.
 -- `_refused` is the encoded verdict of the refusal, else NULL; `_allowed` the one of an allowance.
@@ -50,14 +53,14 @@ $$;
 -- counts those that there are), METIS_WINDOW and ETH_WINDOW (`used` went out in 24 hours), and STALE: the policy has
 -- another version by now, nothing was recorded, evaluate again. All but STALE left one audit record each.
 CREATE FUNCTION keys.decide_batch(
-    _round integer[], _account_no integer[],
+    _question integer[], _way integer[], _ways integer[], _round integer[], _account_no integer[],
     _key_id text[], _caller text[], _policy_version bigint[],
     _chain_id bigint[], _account bytea[], _nonce bigint[], _digest bytea[], _signing_hash bytea[],
     _max_fee numeric[], _priority_fee numeric[], _gas_limit bigint[], _intent text[],
     _metis numeric[], _metis_24h_max numeric[], _eth numeric[], _eth_24h_max numeric[],
     _approvals integer[], _intent_digest bytea[],
     _fields bytea[], _refused bytea[], _allowed bytea[])
-RETURNS TABLE (place integer, outcome text, audit_sequence bigint, used numeric,
+RETURNS TABLE (question integer, way integer, outcome text, audit_sequence bigint, used numeric,
                held_digest bytea, held_max_fee numeric, held_priority_fee numeric)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- One plan for all sizes of batches and tables: look-ups by index, whatever the statistics say of young tables.
@@ -80,6 +83,8 @@ DECLARE
     _body bytea;
     _metis_charge numeric;
     _eth_charge numeric;
+    -- By question: whether it has its answer.
+    _answered boolean[] := array_fill(false, ARRAY[_count]);
     -- Of one round, by place: number of the form where it was allowed, what it charges and the totals after it.
     _forms integer[];
     _metis_charged numeric[];
@@ -91,8 +96,8 @@ DECLARE
     -- Of one round, by account: charged by its earlier questions.
     _metis_spent numeric[];
     _eth_spent numeric[];
-    -- Of one round: intents whose approvals are used by it.
-    _intents_used bytea[];
+    -- Of one round: whether it uses approvals.
+    _approved boolean;
     -- Of one round: its audit records.
     _sequences bigint[];
     _bodies bytea[];
@@ -117,7 +122,7 @@ BEGIN
         _audit_sequences := array_fill(NULL::bigint, ARRAY[_count]);
         _metis_spent := array_fill(0::numeric, ARRAY[_count]);
         _eth_spent := _metis_spent;
-        _intents_used := '{}';
+        _approved := false;
         _sequences := '{}';
         _bodies := '{}';
         _hashes := '{}';
@@ -128,10 +133,10 @@ BEGIN
                    coalesce(last.metis_total, 0) AS metis_total, coalesce(last.eth_total, 0) AS eth_total,
                    greatest(_now, last.window_at) AS window_at,
                    coalesce(before.metis_total, 0) AS metis_before, coalesce(before.eth_total, 0) AS eth_before
-              FROM unnest(_round, _account_no, _key_id, _caller, _policy_version, _chain_id, _account, _nonce, _digest, _signing_hash,
-                          _max_fee, _priority_fee, _gas_limit, _intent, _metis, _metis_24h_max, _eth, _eth_24h_max, _approvals,
+              FROM unnest(_question, _way, _ways, _round, _account_no, _key_id, _caller, _policy_version, _chain_id, _account, _nonce,
+                          _digest, _signing_hash, _max_fee, _priority_fee, _gas_limit, _intent, _metis, _metis_24h_max, _eth, _eth_24h_max, _approvals,
                           _intent_digest, _fields, _refused, _allowed)
-                   WITH ORDINALITY AS a (round, account_no, key_id, caller, policy_version, chain_id, account, nonce, digest,
+                   WITH ORDINALITY AS a (question, way, ways, round, account_no, key_id, caller, policy_version, chain_id, account, nonce, digest,
                                          signing_hash, max_fee, priority_fee, gas_limit, intent, metis, metis_24h_max, eth, eth_24h_max,
                                          approvals, intent_digest, fields, refused, allowed, at)
               LEFT JOIN keys.key AS k ON k.id = a.key_id AND k.address = a.account
@@ -148,7 +153,9 @@ BEGIN
                                   ORDER BY b.chain_id DESC, b.account DESC, b.window_at DESC, b.audit_sequence DESC LIMIT 1) AS before ON true
              WHERE a.round = _this_round
         LOOP
-            place := q.at;
+            CONTINUE WHEN _answered[q.question];
+            question := q.question;
+            way := q.way;
             used := NULL;
             held_digest := q.guard_digest;
             held_max_fee := q.max_fee_wei;
@@ -156,6 +163,7 @@ BEGIN
             IF q.policy_version <> _version OR (q.refused IS NULL AND q.policy_version IS DISTINCT FROM _version) THEN
                 outcome := 'STALE';
                 audit_sequence := NULL;
+                _answered[q.question] := true;
                 RETURN NEXT;
                 CONTINUE;
             END IF;
@@ -183,10 +191,8 @@ BEGIN
                 outcome := 'CONFLICT';
             END IF;
 
-            -- One round of approvals is good for one nonce.
             IF outcome = 'ALLOWED' AND q.approvals > 0 THEN
-                used := CASE WHEN q.intent_digest = ANY (_intents_used) THEN 0
-                             ELSE keys.approvers(q.intent_digest, q.caller, q.chain_id, q.account, q.nonce) END;
+                used := keys.approvers(q.intent_digest, q.caller, q.chain_id, q.account, q.nonce);
                 IF used < q.approvals THEN
                     outcome := 'APPROVALS';
                 END IF;
@@ -201,6 +207,9 @@ BEGIN
                 outcome := 'ETH_WINDOW';
                 used := q.eth_total - q.eth_before + _eth_spent[q.account_no];
             END IF;
+
+            CONTINUE WHEN outcome IN ('APPROVALS', 'METIS_WINDOW', 'ETH_WINDOW') AND q.way < q.ways;
+            _answered[q.question] := true;
 
             _sequence := _sequence + 1;
             _number := int8send(_sequence);
@@ -228,9 +237,7 @@ BEGIN
                 _eth_totals[q.at] := q.eth_total + _eth_spent[q.account_no];
                 _window_ats[q.at] := q.window_at;
                 _audit_sequences[q.at] := _sequence;
-                IF q.approvals > 0 THEN
-                    _intents_used := array_append(_intents_used, q.intent_digest);
-                END IF;
+                _approved := _approved OR q.approvals > 0;
             END IF;
             RETURN NEXT;
         END LOOP;
@@ -257,7 +264,7 @@ BEGIN
                    AS a (form, chain_id, account, nonce, key_id, digest, signing_hash, max_fee, priority_fee, gas_limit,
                          metis_charged, eth_charged, metis_total, eth_total, window_at, audit_sequence)
              WHERE a.form IS NOT NULL;
-        IF cardinality(_intents_used) > 0 THEN
+        IF _approved THEN
             PERFORM keys.use_approvals(a.intent_digest, a.caller, a.chain_id, a.account, a.nonce, a.audit_sequence)
                FROM unnest(_forms, _intent_digest, _caller, _chain_id, _account, _nonce, _approvals, _audit_sequences)
                     AS a (form, intent_digest, caller, chain_id, account, nonce, approvals, audit_sequence)
@@ -281,7 +288,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     SELECT CASE d.outcome WHEN 'METIS_WINDOW' THEN 'WINDOW' ELSE d.outcome END, d.audit_sequence, d.used,
            d.held_digest, d.held_max_fee, d.held_priority_fee
       FROM keys.decide_batch(
-               ARRAY[1], ARRAY[1], ARRAY[_key_id], ARRAY[''], ARRAY[_policy_version],
+               ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[_key_id], ARRAY[''], ARRAY[_policy_version],
                ARRAY[_chain_id], ARRAY[_account], ARRAY[_nonce], ARRAY[_digest], ARRAY[_signing_hash],
                ARRAY[_max_fee], ARRAY[_priority_fee], ARRAY[_gas_limit], ARRAY[_intent],
                ARRAY[_metis], ARRAY[_metis_24h_max], ARRAY[_gas_limit * _max_fee], ARRAY[NULL::numeric],

@@ -3,8 +3,8 @@
 //! The database gives each record its number, its time and its place in the chain
 //! (`keys.append_audit`); no answer leaves before that is durable.
 
-use alloy_primitives::{Address, B256};
-use api::keys::v1::{AuditBody, AuditedTransaction};
+use alloy_primitives::{Address, B256, U256};
+use api::keys::v1::{AuditBody, AuditedTransaction, SigningIntent};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -36,6 +36,12 @@ pub struct Transaction {
     pub max_fee_per_gas: u128,
     pub max_priority_fee_per_gas: u128,
     pub signing_hash: B256,
+    pub to: Address,
+    pub value: U256,
+    pub data: Vec<u8>,
+    pub intent: SigningIntent,
+    /// What approvals are bound to.
+    pub intent_digest: B256,
 }
 
 /// The end of a verified chain.
@@ -114,6 +120,11 @@ impl From<Transaction> for AuditedTransaction {
             max_fee_per_gas,
             max_priority_fee_per_gas,
             signing_hash,
+            to,
+            value,
+            data,
+            intent,
+            intent_digest,
         } = transaction;
         Self {
             chain_id,
@@ -123,6 +134,11 @@ impl From<Transaction> for AuditedTransaction {
             max_fee_per_gas_wei: max_fee_per_gas.to_string(),
             max_priority_fee_per_gas_wei: max_priority_fee_per_gas.to_string(),
             signing_hash: signing_hash.to_vec().into(),
+            to: to.to_vec().into(),
+            value_wei: value.to_string(),
+            data: data.into(),
+            signing_intent: intent.into(),
+            intent_digest: intent_digest.to_vec().into(),
         }
     }
 }

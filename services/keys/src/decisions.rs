@@ -14,7 +14,7 @@ use store::group_commit::{self, Batches, Limits};
 use store::standing::Standing;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::db::decision::{Decision, Question, decide};
+use crate::db::decision::{Decided, Question, decide};
 use crate::error::{Declined, Failure};
 use crate::metrics::Metrics;
 
@@ -31,7 +31,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// See the module.
 #[derive(Debug)]
 pub struct Decisions {
-    batches: Batches<Waiting, Decision, Failure>,
+    batches: Batches<Waiting, Decided, Failure>,
     calls: Arc<Semaphore>,
 }
 
@@ -75,7 +75,7 @@ impl Decisions {
 
     /// Decides about all of them; each has an answer of its own. Whoever stops waiting before a question is taken up
     /// takes it back. If there is no room for all, nothing is decided.
-    pub async fn decide(&self, questions: Vec<Question>) -> Result<Vec<Result<Decision, Failure>>, Declined> {
+    pub async fn decide(&self, questions: Vec<Question>) -> Result<Vec<Result<Decided, Failure>>, Declined> {
         let since = Instant::now();
         let waiting = questions.into_iter().map(|question| Waiting { since, question }).collect();
         let answers = self.batches.submit_all(waiting).await.map_err(declined)?;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use alloy_primitives::Signature;
+use alloy_primitives::{Address, Signature};
 use api::reasons::{KEY_NOT_EXPORTABLE, KEY_NOT_FOUND};
 use runtime::errors::Refusal;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
@@ -18,7 +18,7 @@ use crate::db::key::Key;
 use crate::decisions::Decisions;
 use crate::error::{Declined, Failure};
 use crate::metrics::Metrics;
-use crate::policy::Policy;
+use crate::policy::{Call, Policy};
 
 /// About 10 MB; beyond that the cache starts again.
 const CACHED_MAX: usize = 10_000;
@@ -33,6 +33,8 @@ pub struct Keyring {
     pub decisions: Decisions,
     policy: RwLock<Arc<InForce>>,
     keys: RwLock<HashMap<String, Arc<Key>>>,
+    /// Keys that calls have named as signers.
+    signers: RwLock<HashMap<Address, Arc<Key>>>,
 }
 
 /// A policy with its version.
@@ -52,7 +54,16 @@ impl Keyring {
     ) -> Result<Self, Failure> {
         let policy = RwLock::new(Arc::new(in_force(&db).await?));
         let decisions = Decisions::start(db.clone(), metrics.clone());
-        Ok(Self { db, kek, backends, metrics, decisions, policy, keys: RwLock::default() })
+        Ok(Self {
+            db,
+            kek,
+            backends,
+            metrics,
+            decisions,
+            policy,
+            keys: RwLock::default(),
+            signers: RwLock::default(),
+        })
     }
 
     /// The policy as last read.
@@ -80,6 +91,23 @@ impl Keyring {
         }
         keys.insert(id.to_owned(), Arc::clone(&key));
         Ok(key)
+    }
+
+    /// The key of this installation whose public key a call names, if the policy asks for it. A key that comes later
+    /// is found then: only those that are there are kept in memory.
+    pub async fn signer_key(&self, policy: &Policy, call: &Call) -> Result<Option<Arc<Key>>, Failure> {
+        let Some(address) = call.signer().filter(|_| policy.asks_signer_keys()) else { return Ok(None) };
+        let cached = self.signers.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned();
+        if cached.is_some() {
+            return Ok(cached);
+        }
+        let Some(key) = db::key::of_address(&self.db, address).await?.map(Arc::new) else { return Ok(None) };
+        let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
+        if signers.len() >= CACHED_MAX {
+            signers.clear();
+        }
+        signers.insert(address, Arc::clone(&key));
+        Ok(Some(key))
     }
 
     /// Signs what was decided, wherever the secret is, and proves the signature. The same payload gets the same
@@ -141,8 +169,13 @@ pub fn not_found(field: &str) -> Refusal {
     Refusal::new(&KEY_NOT_FOUND, "there is no such key").field(field, "no key has this value")
 }
 
-async fn in_force<C: ConnectionTrait>(db: &C) -> Result<InForce, Failure> {
-    let row = db::policy::in_force(db).await?.ok_or(Failure::PolicyMissing)?;
+/// The policy that is stored.
+pub async fn in_force<C: ConnectionTrait>(db: &C) -> Result<InForce, Failure> {
+    parsed(&db::policy::in_force(db).await?.ok_or(Failure::PolicyMissing)?)
+}
+
+/// A stored policy. Documents of earlier formats still parse.
+pub fn parsed(row: &db::policy::Row) -> Result<InForce, Failure> {
     let policy = Policy::parse(&row.toml).map_err(|invalid| Failure::PolicyUnreadable {
         version: row.version,
         problem: invalid.to_string(),

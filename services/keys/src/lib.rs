@@ -11,6 +11,7 @@ mod decisions;
 pub mod error;
 pub mod import;
 pub mod keyring;
+pub mod message;
 pub mod metrics;
 mod operations;
 pub mod policy;

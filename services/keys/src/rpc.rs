@@ -5,6 +5,14 @@ use std::sync::Arc;
 use api::keys::v1::keys_service_server::KeysService;
 use api::keys::v1::{AttachKeyRequest, AttachKeyResponse, ConfirmKeyBackupRequest, ConfirmKeyBackupResponse};
 use api::keys::v1::{
+    ApproveIntentRequest, ApproveIntentResponse, ExplainPolicyRequest, ExplainPolicyResponse,
+    FreezeLabelRequest, FreezeLabelResponse, GetBlastRadiusRequest, GetBlastRadiusResponse,
+    ListApprovalsRequest, ListApprovalsResponse, ListFrozenLabelsRequest, ListFrozenLabelsResponse,
+    RevokeApprovalRequest, RevokeApprovalResponse, SignMessageRequest, SignMessageResponse,
+    SignTypedDataRequest, SignTypedDataResponse, TestPolicyRequest, TestPolicyResponse, ThawLabelRequest,
+    ThawLabelResponse,
+};
+use api::keys::v1::{
     BackupKeysRequest, BackupKeysResponse, CreateKeyRequest, CreateKeyResponse, ExportNodeKeyRequest,
     ExportNodeKeyResponse, GetKeyRequest, GetKeyResponse, GetPolicyRequest, GetPolicyResponse,
     ImportKeyRequest, ImportKeyResponse, ListAuditRecordsRequest, ListAuditRecordsResponse, ListKeysRequest,
@@ -98,4 +106,15 @@ methods! {
     attach_key(AttachKeyRequest) -> AttachKeyResponse;
     confirm_key_backup(ConfirmKeyBackupRequest) -> ConfirmKeyBackupResponse;
     sign_transactions(SignTransactionsRequest) -> SignTransactionsResponse;
+    approve_intent(ApproveIntentRequest) -> ApproveIntentResponse;
+    revoke_approval(RevokeApprovalRequest) -> RevokeApprovalResponse;
+    list_approvals(ListApprovalsRequest) -> ListApprovalsResponse;
+    freeze_label(FreezeLabelRequest) -> FreezeLabelResponse;
+    thaw_label(ThawLabelRequest) -> ThawLabelResponse;
+    list_frozen_labels(ListFrozenLabelsRequest) -> ListFrozenLabelsResponse;
+    test_policy(TestPolicyRequest) -> TestPolicyResponse;
+    explain_policy(ExplainPolicyRequest) -> ExplainPolicyResponse;
+    get_blast_radius(GetBlastRadiusRequest) -> GetBlastRadiusResponse;
+    sign_message(SignMessageRequest) -> SignMessageResponse;
+    sign_typed_data(SignTypedDataRequest) -> SignTypedDataResponse;
 }

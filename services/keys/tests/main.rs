@@ -3,17 +3,22 @@
 // Clippy's exception for tests knows test functions only, not what they share.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod approvals;
 mod audit;
 mod backends;
 mod backups;
 mod batch;
 mod decisions;
+mod freeze;
 mod guard;
 mod guard_attack;
 mod keys;
+mod messages;
 mod overload;
 mod policy;
+mod policy_tools;
 mod round_trips;
+mod rules;
 mod secrecy;
 mod signing;
 mod stand;

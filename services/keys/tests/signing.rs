@@ -157,10 +157,12 @@ async fn a_frozen_key_signs_nothing_not_even_what_it_signed_before() {
         state: state.into(),
         reason: "test".to_owned(),
     };
-    for state in [KeyState::Frozen, KeyState::Disabled] {
+    // From frozen back to enabled needs a second person, see `freeze`.
+    for state in [KeyState::Disabled, KeyState::Frozen] {
         stand.operator.clone().set_key_state(set(state)).await.unwrap();
         assert_eq!(stand.sign(asked.clone()).await.unwrap_err().reason, "KEY_NOT_ENABLED");
     }
+    crate::freeze::approve_thaw(&stand, &key).await;
     stand.operator.clone().set_key_state(set(KeyState::Enabled)).await.unwrap();
     assert_eq!(stand.sign(asked).await.unwrap().raw_transaction, before.raw_transaction);
 }

@@ -7,7 +7,8 @@ use alloy_primitives::{Address, U256, address};
 use alloy_sol_types::SolCall;
 use api::keys::v1::keys_service_client::KeysServiceClient;
 use api::keys::v1::{
-    CreateKeyRequest, Key, KeyRole, SignTransactionRequest, SignTransactionResponse, SigningIntent,
+    CreateKeyRequest, GetPolicyRequest, Key, KeyRole, SetPolicyRequest, SignTransactionRequest,
+    SignTransactionResponse, SigningIntent,
 };
 use api::types::v1::UnsignedTransaction;
 use keys::{Config, Contracts, Ports};
@@ -35,6 +36,8 @@ pub type Client = KeysServiceClient<Peer>;
 
 pub struct Stand {
     pub operator: Client,
+    /// Another operator.
+    pub colleague: Client,
     pub lifecycle: Client,
     pub gateway: Client,
     pub health: Health,
@@ -80,6 +83,7 @@ impl Stand {
         };
         Self {
             operator: client("operator:alice"),
+            colleague: client("operator:bob"),
             lifecycle: client("lifecycle"),
             gateway: client("gateway"),
             health,
@@ -117,6 +121,31 @@ impl Drop for Stand {
     fn drop(&mut self) {
         self.shutdown.stop();
     }
+}
+
+/// Sets a policy with these rules on [`contracts`], in place of the one in force.
+pub async fn set_rules(stand: &Stand, head: &str, rules: &str) {
+    let in_force = stand.operator.clone().get_policy(GetPolicyRequest {}).await.unwrap().into_inner();
+    let expected_version = in_force.policy.unwrap().version;
+    let set = SetPolicyRequest { toml: document(head, rules), expected_version, validate_only: false };
+    stand.operator.clone().set_policy(set).await.unwrap();
+}
+
+/// A document of format 2 with these rules on [`contracts`].
+pub fn document(head: &str, rules: &str) -> String {
+    format!(
+        "format = 2\n{head}\n[contracts.{NETWORK}]\nchain_id = {CHAIN_ID}\nlocking_pool = \"{POOL}\"\n\
+         locking_info = \"{INFO}\"\nmetis = \"{METIS}\"\n{rules}"
+    )
+}
+
+/// A rule that allows these functions to owner keys on the network, with these other lines.
+pub fn rule(name: &str, functions: &str, lines: &str) -> String {
+    format!(
+        "[[rule]]\nname = \"{name}\"\nnetworks = [\"{NETWORK}\"]\nfunctions = [{functions}]\n\
+         max_fee_per_gas_wei = \"500000000000\"\nmax_total_fee_wei = \"300000000000000000\"\n\
+         keys = {{ role = \"owner\" }}\n{lines}\n"
+    )
 }
 
 pub fn tls(pki: &Pki, name: &str) -> Arc<Tls> {
@@ -160,6 +189,7 @@ pub fn request(key: &Key, to: Address, call: &impl SolCall, nonce: u64) -> SignT
         }),
         intent: SigningIntent::New.into(),
         operation_id: "op-1".to_owned(),
+        approved_value_wei_max: String::new(),
     }
 }
 

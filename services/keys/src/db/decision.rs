@@ -11,7 +11,7 @@ use store::standing::Standing;
 
 use crate::error::Failure;
 
-const FUNCTION: &str = "keys.decide_batch (round, account_no, key_id, caller, policy_version, \
+const FUNCTION: &str = "keys.decide_batch (question, way, ways, round, account_no, key_id, caller, policy_version, \
     chain_id, account, nonce, digest, signing_hash, max_fee, priority_fee, gas_limit, intent, \
     metis, metis_24h_max, eth, eth_24h_max, approvals, intent_digest, fields, refused, allowed)";
 
@@ -30,10 +30,21 @@ pub struct Question {
 /// What policy or parser say, encoded for the record.
 #[derive(Debug, Clone)]
 pub enum Judged {
-    /// Yes, if the database finds nothing against it.
-    Allowed(Vec<u8>),
+    /// Yes, in the first of these ways (one at least) that the database finds nothing against.
+    Allowed(Vec<Way>),
     /// No; the record of it is all that is wanted.
     Refused(Vec<u8>),
+}
+
+/// One way of being allowed.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// The last fields of the record.
+    pub verdict: Vec<u8>,
+    pub metis_24h_max: Option<U256>,
+    pub eth_24h_max: Option<U256>,
+    /// Other identities than the caller that must have approved the intent.
+    pub approvals: u32,
 }
 
 /// A payload that a policy was asked about.
@@ -54,13 +65,17 @@ pub struct Payload {
     pub intent: &'static str,
     /// METIS charged to the account's 24 hours by a first form.
     pub metis: U256,
-    pub metis_24h_max: Option<U256>,
     /// The most ETH that the payload can move; charged for what it adds to the forms before.
     pub eth: U256,
-    pub eth_24h_max: Option<U256>,
-    /// Other identities than the caller that must have approved the intent.
-    pub approvals: i32,
-    pub intent_digest: Option<B256>,
+    /// What approvals are bound to.
+    pub intent_digest: B256,
+}
+
+/// What was decided, and in which way of those asked for, counted from 0.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decided {
+    pub decision: Decision,
+    pub way: usize,
 }
 
 /// What was decided. Only `Stale` left no record.
@@ -94,7 +109,8 @@ pub struct Held {
 
 #[derive(FromQueryResult)]
 struct Row {
-    place: i32,
+    question: i32,
+    way: i32,
     outcome: String,
     audit_sequence: Option<i64>,
     used: Option<Wei>,
@@ -105,50 +121,97 @@ struct Row {
 
 /// Decides about all of them, in one round trip and one durable commit: an answer for each, in their order.
 /// Questions about one nonce are decided in their order, each with what the earlier ones left.
-pub async fn decide(standing: &Standing, questions: &[&Question]) -> Result<Vec<Decision>, Failure> {
+pub async fn decide(standing: &Standing, questions: &[&Question]) -> Result<Vec<Decided>, Failure> {
     let rows = standing.call(&rows(questions)).await?;
-    let mut decisions: Vec<Option<Decision>> = questions.iter().map(|_| None).collect();
+    let mut decisions: Vec<Option<Decided>> = questions.iter().map(|_| None).collect();
     for row in rows {
-        let (place, decision) = decision_of(&row)?;
-        *decisions.get_mut(place).ok_or_else(unreadable)? = Some(decision);
+        let (place, decided) = decided_of(&row)?;
+        *decisions.get_mut(place).ok_or_else(unreadable)? = Some(decided);
     }
-    decisions.into_iter().map(|decision| decision.ok_or_else(unreadable)).collect()
+    decisions.into_iter().map(|decided| decided.ok_or_else(unreadable)).collect()
 }
 
 fn rows(questions: &[&Question]) -> Rows {
     let mut rows = Rows::into_function(FUNCTION);
-    let (mut rounds, mut accounts) = (HashMap::new(), HashMap::new());
-    for Question { caller, fields, judged, payload } in questions {
-        let payload = payload.as_deref();
-        let (mut round, mut account_no) = (1, 1);
-        if let Some(Payload { chain_id, account, nonce, .. }) = payload {
-            let latest = rounds.entry((chain_id, account, nonce)).or_insert(0);
-            *latest += 1;
-            round = *latest;
-            let next = i32::try_from(accounts.len() + 1).expect("a batch is small");
-            account_no = *accounts.entry((chain_id, account)).or_insert(next);
+    let mut order = Order::default();
+    for (number, question) in (1..).zip(questions) {
+        match &question.judged {
+            Judged::Refused(refused) => {
+                add(&mut rows, Place { number, way: 1, ways: 1 }, question, Err(refused), &mut order);
+            }
+            Judged::Allowed(allowed) => {
+                let ways = i32::try_from(allowed.len()).expect("a policy gives few ways");
+                for (way, one) in (1..).zip(allowed) {
+                    add(&mut rows, Place { number, way, ways }, question, Ok(one), &mut order);
+                }
+            }
         }
-        let mut row = rows.row();
-        row.integer(round).integer(account_no);
-        row.text(payload.map(|p| p.key_id.as_str()).unwrap_or_default()).text(caller);
-        row.maybe_bigint(payload.map(|p| p.policy_version));
-        row.maybe_bigint(payload.map(|p| p.chain_id)).maybe_bytes(payload.map(|p| p.account));
-        row.maybe_bigint(payload.map(|p| p.nonce)).maybe_bytes(payload.map(|p| p.digest));
-        row.maybe_bytes(payload.map(|p| p.signing_hash));
-        row.maybe_numeric(payload.map(|p| p.max_fee)).maybe_numeric(payload.map(|p| p.priority_fee));
-        row.maybe_bigint(payload.map(|p| p.gas_limit));
-        row.text(payload.map(|p| p.intent).unwrap_or_default());
-        row.maybe_numeric(payload.map(|p| p.metis)).maybe_numeric(payload.and_then(|p| p.metis_24h_max));
-        row.maybe_numeric(payload.map(|p| p.eth)).maybe_numeric(payload.and_then(|p| p.eth_24h_max));
-        row.integer(payload.map(|p| p.approvals).unwrap_or_default());
-        row.maybe_bytes(payload.and_then(|p| p.intent_digest)).bytes(fields);
-        let (refused, allowed) = match judged {
-            Judged::Allowed(verdict) => (None, Some(verdict)),
-            Judged::Refused(verdict) => (Some(verdict), None),
-        };
-        row.maybe_bytes(refused).maybe_bytes(allowed);
     }
     rows
+}
+
+/// Which of the ways of which question a row is, counted from 1.
+struct Place {
+    number: i32,
+    way: i32,
+    ways: i32,
+}
+
+/// The rounds of a batch: within one, no row must see what another writes.
+#[derive(Default)]
+struct Order<'a> {
+    nonces: HashMap<(i64, Address, i64), i32>,
+    /// Intents whose approvals are used.
+    intents: HashMap<&'a B256, i32>,
+    accounts: HashMap<(i64, Address), i32>,
+}
+
+impl<'a> Order<'a> {
+    /// The round of a row, and the number of its account.
+    fn next(&mut self, payload: &'a Payload, approved: bool) -> (i32, i32) {
+        let Payload { chain_id, account, nonce, intent_digest, .. } = payload;
+        let of_nonce = self.nonces.entry((*chain_id, *account, *nonce)).or_default();
+        let mut round = *of_nonce + 1;
+        if approved {
+            let of_intent = self.intents.entry(intent_digest).or_default();
+            round = round.max(*of_intent + 1);
+            *of_intent = round;
+        }
+        *of_nonce = round;
+        let next = i32::try_from(self.accounts.len() + 1).expect("a batch is small");
+        (round, *self.accounts.entry((*chain_id, *account)).or_insert(next))
+    }
+}
+
+fn add<'a>(
+    rows: &mut Rows,
+    place: Place,
+    question: &'a Question,
+    judged: Result<&Way, &Vec<u8>>,
+    order: &mut Order<'a>,
+) {
+    let Question { caller, fields, judged: _, payload } = question;
+    let payload = payload.as_deref();
+    let allowed = judged.ok();
+    let approvals = allowed.map(|way| way.approvals).unwrap_or_default();
+    let (round, account_no) = payload.map_or((1, 1), |payload| order.next(payload, approvals > 0));
+    let mut row = rows.row();
+    row.integer(place.number).integer(place.way).integer(place.ways);
+    row.integer(round).integer(account_no);
+    row.text(payload.map(|p| p.key_id.as_str()).unwrap_or_default()).text(caller);
+    row.maybe_bigint(payload.map(|p| p.policy_version));
+    row.maybe_bigint(payload.map(|p| p.chain_id)).maybe_bytes(payload.map(|p| p.account));
+    row.maybe_bigint(payload.map(|p| p.nonce)).maybe_bytes(payload.map(|p| p.digest));
+    row.maybe_bytes(payload.map(|p| p.signing_hash));
+    row.maybe_numeric(payload.map(|p| p.max_fee)).maybe_numeric(payload.map(|p| p.priority_fee));
+    row.maybe_bigint(payload.map(|p| p.gas_limit));
+    row.text(payload.map(|p| p.intent).unwrap_or_default());
+    row.maybe_numeric(payload.map(|p| p.metis)).maybe_numeric(allowed.and_then(|way| way.metis_24h_max));
+    row.maybe_numeric(payload.map(|p| p.eth)).maybe_numeric(allowed.and_then(|way| way.eth_24h_max));
+    // More than can be counted are never there.
+    row.integer(i32::try_from(approvals).unwrap_or(i32::MAX));
+    row.maybe_bytes(payload.map(|p| p.intent_digest)).bytes(fields);
+    row.maybe_bytes(judged.err()).maybe_bytes(allowed.map(|way| &way.verdict));
 }
 
 fn unreadable() -> Failure {
@@ -156,9 +219,10 @@ fn unreadable() -> Failure {
 }
 
 /// The place of the question, counted from 0, and what was decided.
-fn decision_of(row: &QueryResult) -> Result<(usize, Decision), Failure> {
+fn decided_of(row: &QueryResult) -> Result<(usize, Decided), Failure> {
     let row = Row::from_query_result(row, "").map_err(Failure::at("reading a decision"))?;
-    let Row { place, outcome, audit_sequence, used, held_digest, held_max_fee, held_priority_fee } = row;
+    let Row { question, way, outcome, audit_sequence, used, held_digest, held_max_fee, held_priority_fee } =
+        row;
     let wei = |amount: Option<Wei>| amount.map(|Wei(amount)| amount).unwrap_or_default();
     let decision = match outcome.as_str() {
         "ALLOWED" | "REPEATED" => Decision::Sign {
@@ -181,6 +245,7 @@ fn decision_of(row: &QueryResult) -> Result<(usize, Decision), Failure> {
         "STALE" => Decision::Stale,
         _ => return Err(Failure::UnknownOutcome(outcome)),
     };
-    let place = usize::try_from(place).ok().and_then(|place| place.checked_sub(1)).ok_or_else(unreadable)?;
-    Ok((place, decision))
+    let from_0 = |number: i32| usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+    let (place, way) = from_0(question).zip(from_0(way)).ok_or_else(unreadable)?;
+    Ok((place, Decided { decision, way }))
 }

@@ -1,21 +1,35 @@
 //! One file for each verb: parse, decide, store, and a record of it in the same transaction.
 
 pub mod admit;
+pub mod approve_intent;
 pub mod attach_key;
 pub mod backup_keys;
 pub mod confirm_key_backup;
 pub mod create_key;
+mod denial;
+pub mod explain_policy;
 pub mod export_node_key;
+pub mod freeze_label;
+pub mod get_blast_radius;
 pub mod get_key;
 pub mod get_policy;
 pub mod import_key;
+pub mod list_approvals;
 pub mod list_audit_records;
+pub mod list_frozen_labels;
 pub mod list_keys;
+mod message;
 pub mod once;
+mod quorum;
 pub mod restore_keys;
+pub mod revoke_approval;
 pub mod set_key_state;
 pub mod set_policy;
 pub mod sign;
+pub mod sign_message;
+pub mod sign_typed_data;
+pub mod test_policy;
+pub mod thaw_label;
 pub mod verify_backup;
 pub mod wire;
 

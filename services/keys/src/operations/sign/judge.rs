@@ -1,126 +1,86 @@
 //! What the policy says of a request, and the question that this makes for the database.
 
-use alloy_consensus::TxEip1559;
 use alloy_consensus::transaction::SignableTransaction;
 use alloy_primitives::{Address, B256, U256};
-use api::convert::bad;
 use api::keys::v1::SigningIntent;
-use api::reasons::{CALLDATA_UNKNOWN, POLICY_DENIED};
 use runtime::errors::Refusal;
+use time::OffsetDateTime;
 
 use super::parse::Asked;
 use crate::audit::{self, Entry, verdict};
-use crate::db::decision::{self, Payload, Question};
+use crate::db::decision::{self, Payload, Question, Way};
 use crate::db::key::Key;
-use crate::keyring::InForce;
-use crate::operations::clip;
+use crate::error::Failure;
+use crate::keyring::{InForce, Keyring};
+use crate::operations::{clip, denial};
 use crate::policy::call::digest;
-use crate::policy::{Call, Denial, Request, Verdict};
+use crate::policy::judgement::Asker;
+use crate::policy::{Allowance, Call, intent};
 
 /// What the policy says, with what the answer and the record need of it.
 pub struct Judged {
     pub words: String,
     pub function: String,
     pub call: Option<Call>,
-    /// The rule with its windows, or why not.
-    pub verdict: Result<Allowance, Refusal>,
-}
-
-/// What a rule allows.
-pub struct Allowance {
-    pub rule: String,
-    /// The most METIS that may go out in 24 hours.
-    pub metis_24h_max: Option<U256>,
-    /// The most ETH, with value and fees.
-    pub eth_24h_max: Option<U256>,
-    /// Other identities that must have approved, and what of.
-    pub approvals: i32,
-    pub intent_digest: Option<B256>,
+    /// What approvals of it are bound to.
+    pub intent_digest: B256,
+    /// The ways in which it may be allowed, in the order in which they are tried, or why not.
+    pub verdict: Result<Vec<Allowance>, Refusal>,
 }
 
 /// Asks the policy.
-pub fn judge(in_force: &InForce, key: &Key, caller: &str, asked: &Asked) -> Judged {
-    let Asked { network, transaction, to, intent } = asked;
-    let unknown = |refusal| Judged {
-        words: format!("unknown call to {to} on {}", clip(network)),
-        function: "unknown".to_owned(),
-        call: None,
-        verdict: Err(refusal),
-    };
-    let denied = |denial| denied(in_force.version, denial);
-    let Some(contracts) = in_force.policy.contracts.get(network) else {
-        let bound = in_force.policy.contracts.keys().cloned().collect::<Vec<_>>().join(", ");
-        return unknown(denied(Denial { rule: None, field: "network", bound, value: clip(network) }));
-    };
-    if transaction.chain_id != contracts.chain_id {
-        let (bound, value) = (contracts.chain_id.to_string(), transaction.chain_id.to_string());
-        return unknown(denied(Denial { rule: None, field: "chain_id", bound, value }));
-    }
-    let decoded = match intent {
-        SigningIntent::Cancel => Call::cancel(key.address, *to, transaction.value, &transaction.input),
-        _ => Call::decode(*to, &transaction.input, contracts),
-    };
-    let call = match decoded {
+pub async fn judge(
+    keyring: &Keyring,
+    in_force: &InForce,
+    key: &Key,
+    caller: &str,
+    asked: &Asked,
+) -> Result<Judged, Failure> {
+    let Asked { transaction, judged_as, approved_value_max, to, .. } = asked;
+    let intent_digest = intent::digest(
+        &judged_as.network,
+        transaction.chain_id,
+        key.address,
+        *to,
+        *approved_value_max,
+        &transaction.input,
+    );
+    let policy = &in_force.policy;
+    let call = match judged_as.call(key.address, policy) {
         Ok(call) => call,
         Err(why) => {
-            let refusal = bad(&CALLDATA_UNKNOWN, "transaction.data", why)
-                .meta("to", to)
-                .meta("selector", hex::encode(transaction.input.get(..4).unwrap_or_default()));
-            return unknown(refusal);
+            return Ok(Judged {
+                words: format!("unknown call to {to} on {}", clip(&judged_as.network)),
+                function: "unknown".to_owned(),
+                call: None,
+                intent_digest,
+                verdict: Err(denial::no_call(in_force.version, judged_as, why)),
+            });
         }
     };
-    let request = Request {
-        caller,
-        key_id: &key.id,
-        key_name: &key.name,
-        role: key.role,
-        labels: &key.labels,
-        network,
-        call: &call,
-        value: transaction.value,
-        gas_limit: transaction.gas_limit,
-        max_fee_per_gas: U256::from(transaction.max_fee_per_gas),
-    };
-    let verdict = match in_force.policy.judge(&request) {
-        Verdict::Allowed { rule, metis_24h_max } => {
-            Ok(Allowance { rule, metis_24h_max, eth_24h_max: None, approvals: 0, intent_digest: None })
-        }
-        Verdict::Denied(denial) => Err(denied(denial)),
-    };
-    let words = format!("{call}, from {} on {network}", key.address);
-    Judged { words, function: call.function().to_string(), call: Some(call), verdict }
-}
-
-fn denied(version: i64, denial: Denial) -> Refusal {
-    let Denial { rule, field, bound, value } = denial;
-    let rule = rule.unwrap_or_else(|| "none".to_owned());
-    Refusal::new(&POLICY_DENIED, format!("{field} is {value}, rule {rule} asks for {bound}"))
-        .meta("rule", rule)
-        .meta("field", field)
-        .meta("bound", bound)
-        .meta("value", value)
-        .meta("policy_version", version)
-}
-
-/// The most ETH that a transaction can move: its value, and all of its gas at the highest fee.
-pub fn most_eth(transaction: &TxEip1559) -> U256 {
-    let fee = U256::from(transaction.max_fee_per_gas).saturating_mul(U256::from(transaction.gas_limit));
-    transaction.value.saturating_add(fee)
+    let signer_key = keyring.signer_key(policy, &call).await?;
+    let asker = Asker { caller, key, now: OffsetDateTime::now_utc() };
+    let verdict = policy
+        .allowances(&judged_as.request(asker, &call, signer_key.as_deref()))
+        .map(|(first, others)| std::iter::once(first).chain(others).collect())
+        .map_err(|why| denial::denied(in_force.version, why));
+    let words = judged_as.words(key.address, &call);
+    let function = call.function().to_string();
+    Ok(Judged { words, function, call: Some(call), intent_digest, verdict })
 }
 
 /// What the database is asked, so that the record says what was asked here.
 pub fn question(in_force: &InForce, key: &Key, entry: &Entry, asked: &Asked, judged: &Judged) -> Question {
-    let Asked { transaction, to, intent, .. } = asked;
+    let Asked { transaction, judged_as, to, intent, .. } = asked;
     let signing_hash = transaction.signature_hash();
     let payload = digest(*to, transaction.value, &transaction.input);
     let entry = Entry {
         intent: judged.words.clone(),
         digest: Some(payload),
         policy_version: u64::try_from(in_force.version).unwrap_or_default(),
-        transaction: Some(audited(transaction, key.address, signing_hash)),
+        transaction: Some(audited(asked, judged, key.address, signing_hash)),
         ..entry.clone()
     };
-    let allowance = judged.verdict.as_ref().ok();
     let payload = Payload {
         key_id: key.id.clone(),
         policy_version: in_force.version,
@@ -138,20 +98,27 @@ pub fn question(in_force: &InForce, key: &Key, entry: &Entry, asked: &Asked, jud
             SigningIntent::Cancel => "CANCEL",
         },
         metis: judged.call.as_ref().map(Call::metis_out).unwrap_or_default(),
-        metis_24h_max: allowance.and_then(|allowed| allowed.metis_24h_max),
-        eth: most_eth(transaction),
-        eth_24h_max: allowance.and_then(|allowed| allowed.eth_24h_max),
-        approvals: allowance.map(|allowed| allowed.approvals).unwrap_or_default(),
-        intent_digest: allowance.and_then(|allowed| allowed.intent_digest),
+        eth: judged_as.eth_max(),
+        intent_digest: judged.intent_digest,
     };
     Question {
         caller: entry.caller.clone(),
         fields: entry.fields(),
         judged: match &judged.verdict {
-            Ok(allowed) => decision::Judged::Allowed(verdict(true, &allowed.rule)),
+            Ok(ways) => decision::Judged::Allowed(ways.iter().map(way).collect()),
             Err(refusal) => refused(refusal),
         },
         payload: Some(Box::new(payload)),
+    }
+}
+
+fn way(allowance: &Allowance) -> Way {
+    let Allowance { rule, windows, approvals } = allowance;
+    Way {
+        verdict: verdict(true, rule),
+        metis_24h_max: windows.metis_24h_max,
+        eth_24h_max: windows.eth_24h_max,
+        approvals: *approvals,
     }
 }
 
@@ -166,7 +133,8 @@ fn refused(refusal: &Refusal) -> decision::Judged {
     decision::Judged::Refused(verdict(false, rule.as_deref().unwrap_or(refusal.reason.name)))
 }
 
-fn audited(transaction: &TxEip1559, account: Address, signing_hash: B256) -> audit::Transaction {
+fn audited(asked: &Asked, judged: &Judged, account: Address, signing_hash: B256) -> audit::Transaction {
+    let Asked { transaction, to, intent, .. } = asked;
     audit::Transaction {
         chain_id: transaction.chain_id,
         account,
@@ -175,6 +143,11 @@ fn audited(transaction: &TxEip1559, account: Address, signing_hash: B256) -> aud
         max_fee_per_gas: transaction.max_fee_per_gas,
         max_priority_fee_per_gas: transaction.max_priority_fee_per_gas,
         signing_hash,
+        to: *to,
+        value: transaction.value,
+        data: transaction.input.to_vec(),
+        intent: *intent,
+        intent_digest: judged.intent_digest,
     }
 }
 

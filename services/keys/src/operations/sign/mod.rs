@@ -22,7 +22,7 @@ use runtime::errors::Refusal;
 use super::clip;
 use crate::audit::Entry;
 use crate::backend::Payload;
-use crate::db::decision::{Decision, Question};
+use crate::db::decision::{Decided, Decision, Question};
 use crate::db::key::Key;
 use crate::error::{Declined, Failure};
 use crate::keyring::{InForce, Keyring};
@@ -116,27 +116,30 @@ async fn attempt(
     keyring: &Arc<Keyring>,
     open: Placed<Draft>,
 ) -> Result<(Placed<Answer>, Placed<Draft>), Declined> {
-    let policy = keyring.policy();
+    let (policy, own) = (keyring.policy(), Arc::clone(keyring));
     let judging = move |(place, draft)| {
-        let policy = Arc::clone(&policy);
-        async move {
-            let (put, question) = put(policy, draft);
-            (place, put, question)
-        }
+        let (policy, keyring) = (Arc::clone(&policy), Arc::clone(&own));
+        async move { (place, put(&keyring, policy, draft).await) }
     };
     let judged = spread::over_cores(open, judging).await?;
     let mut puts = Vec::with_capacity(judged.len());
     let mut questions = Vec::with_capacity(judged.len());
-    for (place, put, question) in judged {
-        puts.push((place, put));
-        questions.push(question);
+    let mut failed: Placed<Answer> = Vec::new();
+    for (place, judged) in judged {
+        match judged {
+            Ok((put, question)) => {
+                puts.push((place, put));
+                questions.push(question);
+            }
+            Err(failure) => failed.push((place, Err(failure.into()))),
+        }
     }
     let decisions = keyring.decisions.decide(questions).await?;
     let mut stale = Vec::new();
     let mut decided = Vec::with_capacity(puts.len());
     for ((place, put), decision) in puts.into_iter().zip(decisions) {
         match decision {
-            Ok(Decision::Stale) => stale.push((place, put.draft)),
+            Ok(Decided { decision: Decision::Stale, .. }) => stale.push((place, put.draft)),
             decision => decided.push((place, put, decision)),
         }
     }
@@ -145,32 +148,33 @@ async fn attempt(
         let keyring = Arc::clone(&own);
         async move { (place, release(&keyring, put, decision).await) }
     };
-    Ok((spread::over_cores(decided, releasing).await?, stale))
+    let released = spread::over_cores(decided, releasing).await?;
+    Ok((failed.into_iter().chain(released).collect(), stale))
 }
 
 /// What the policy says, and the question to the database.
-fn put(policy: Arc<InForce>, draft: Draft) -> (Put, Question) {
+async fn put(keyring: &Keyring, policy: Arc<InForce>, draft: Draft) -> Result<(Put, Question), Failure> {
     let (judged, question) = match &draft.asked {
         Ok((asked, key)) => {
-            let judged = judge::judge(&policy, key, &draft.entry.caller, asked);
+            let judged = judge::judge(keyring, &policy, key, &draft.entry.caller, asked).await?;
             let question = judge::question(&policy, key, &draft.entry, asked, &judged);
             (Some(judged), question)
         }
         Err(refusal) => (None, judge::bad_input(&draft.entry, refusal)),
     };
-    (Put { draft, policy, judged }, question)
+    Ok((Put { draft, policy, judged }, question))
 }
 
 /// Lets the backend sign, if that was decided.
-async fn release(keyring: &Keyring, put: Put, decision: Result<Decision, Failure>) -> Answer {
-    let decision = decision?;
+async fn release(keyring: &Keyring, put: Put, decided: Result<Decided, Failure>) -> Answer {
+    let decided = decided?;
     let Put { draft, policy, judged } = put;
     let (asked, key) = draft.asked.map_err(Declined::Recorded)?;
     let judged = judged.ok_or(Failure::Undecided)?;
-    let known_network =
-        if policy.policy.contracts.contains_key(&asked.network) { &asked.network } else { "unknown" };
-    let audit_sequence = match refuse::unless_allowed(decision, &judged, &asked) {
-        Ok(sequence) => sequence,
+    let network = &asked.judged_as.network;
+    let known_network = if policy.policy.contracts.contains_key(network) { network } else { "unknown" };
+    let (audit_sequence, rule) = match refuse::unless_allowed(decided, &judged, &asked) {
+        Ok(allowed) => allowed,
         Err(refusal) => {
             keyring.metrics.decided(known_network, &judged.function, refusal.reason.name);
             return Err(Declined::Recorded(refusal));
@@ -183,7 +187,6 @@ async fn release(keyring: &Keyring, put: Put, decision: Result<Decision, Failure
     let signed = asked.transaction.into_signed(signature);
     let mut raw_transaction = Vec::with_capacity(signed.eip2718_encoded_length());
     signed.eip2718_encode(&mut raw_transaction);
-    let rule = judged.verdict.map(|allowed| allowed.rule).unwrap_or_default();
     Ok(SignTransactionResponse {
         raw_transaction: raw_transaction.into(),
         transaction_hash: signed.hash().to_string(),

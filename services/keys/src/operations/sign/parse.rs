@@ -1,12 +1,14 @@
 //! A request to sign, with every field checked.
 
 use alloy_consensus::TxEip1559;
-use alloy_primitives::{Address, TxKind};
+use alloy_primitives::{Address, TxKind, U256};
 use api::convert::{self, bad};
 use api::keys::v1::{SignTransactionRequest, SigningIntent};
 use api::reasons::{CALLDATA_UNKNOWN, ENUM_UNSPECIFIED, KEY_ADDRESS_MISMATCH};
 use api::types::v1::UnsignedTransaction;
 use runtime::errors::{Refusal, generic};
+
+use crate::policy::judgement::Transaction;
 
 /// The longest known call has 292 bytes.
 const CALLDATA_BYTES_MAX: usize = 4096;
@@ -14,15 +16,25 @@ const CALLDATA_BYTES_MAX: usize = 4096;
 /// A well-formed request.
 #[derive(Clone)]
 pub struct Asked {
-    pub network: String,
     pub transaction: TxEip1559,
+    /// The same, as policies look at it.
+    pub judged_as: Transaction,
+    /// The highest value that approvals are asked for.
+    pub approved_value_max: U256,
     pub to: Address,
     pub intent: SigningIntent,
 }
 
 /// Takes a request of the key with address `own`.
 pub fn transaction(request: SignTransactionRequest, own: Address) -> Result<Asked, Refusal> {
-    let SignTransactionRequest { key_id: _, network, transaction, intent, operation_id: _ } = request;
+    let SignTransactionRequest {
+        key_id: _,
+        network,
+        transaction,
+        intent,
+        operation_id: _,
+        approved_value_wei_max,
+    } = request;
     convert::required("network", &network)?;
     let intent = SigningIntent::try_from(intent)
         .map_err(|_| bad(&ENUM_UNSPECIFIED, "intent", "choose NEW, REPLACE or CANCEL"))?;
@@ -59,7 +71,25 @@ pub fn transaction(request: SignTransactionRequest, own: Address) -> Result<Aske
         access_list: Default::default(),
         input: calldata(&data)?.into(),
     };
-    Ok(Asked { network, transaction, to, intent })
+    let approved_value_max = match approved_value_wei_max.as_str() {
+        "" => transaction.value,
+        text => convert::eth("approved_value_wei_max", text)?.0,
+    };
+    if transaction.value > approved_value_max {
+        let why = "is above approved_value_wei_max";
+        return Err(bad(&generic::INVALID_ARGUMENT, "transaction.value_wei", why));
+    }
+    let judged_as = Transaction {
+        network,
+        chain_id: transaction.chain_id,
+        to,
+        value: transaction.value,
+        data: transaction.input.to_vec(),
+        gas_limit: transaction.gas_limit,
+        max_fee_per_gas: U256::from(transaction.max_fee_per_gas),
+        cancel: intent == SigningIntent::Cancel,
+    };
+    Ok(Asked { transaction, judged_as, approved_value_max, to, intent })
 }
 
 fn calldata(data: &str) -> Result<Vec<u8>, Refusal> {

@@ -1,36 +1,43 @@
 //! Decisions of the database as refusals that name the bound and the value.
 
 use alloy_primitives::U256;
-use api::reasons::{APPROVALS_MISSING, KEY_NOT_ENABLED, NONCE_CONFLICT, POLICY_CONFLICT, POLICY_DENIED};
+use api::reasons::{KEY_NOT_ENABLED, NONCE_CONFLICT, POLICY_CONFLICT, POLICY_DENIED};
 use runtime::errors::Refusal;
 
-use super::judge::{Allowance, Judged, most_eth};
+use super::judge::Judged;
 use super::parse::Asked;
-use crate::db::decision::{Decision, Held};
+use crate::db::decision::{Decided, Decision, Held};
+use crate::operations::denial;
 use crate::policy::Call;
 use crate::policy::call::digest;
 
-/// The number of the record, or the refusal that the record tells of.
-pub fn unless_allowed(decision: Decision, judged: &Judged, asked: &Asked) -> Result<u64, Refusal> {
-    match (decision, &judged.verdict) {
-        (Decision::Sign { audit_sequence }, Ok(_)) => Ok(audit_sequence),
-        (_, Err(refusal)) => Err(refusal.clone()),
-        (Decision::NotEnabled, Ok(_)) => Err(Refusal::new(&KEY_NOT_ENABLED, "the key is disabled or frozen")),
-        (Decision::MetisWindow { used }, Ok(allowed)) => {
+/// The number of the record and the rule, or the refusal that the record tells of.
+pub fn unless_allowed(decided: Decided, judged: &Judged, asked: &Asked) -> Result<(u64, String), Refusal> {
+    let Decided { decision, way } = decided;
+    let ways = judged.verdict.as_ref().map_err(Refusal::clone)?;
+    let changed = || Refusal::new(&POLICY_CONFLICT, "the policy was changed in between");
+    let allowed = ways.get(way).ok_or_else(changed)?;
+    match decision {
+        Decision::Sign { audit_sequence } => Ok((audit_sequence, allowed.rule.clone())),
+        Decision::NotEnabled => Err(Refusal::new(&KEY_NOT_ENABLED, "the key is disabled or frozen")),
+        Decision::MetisWindow { used } => {
             let metis = judged.call.as_ref().map(Call::metis_out).unwrap_or_default();
-            let window = Window { field: "metis_24h_wei", what: "METIS", bound: allowed.metis_24h_max };
-            Err(window.full(allowed, used, metis))
+            let bound = allowed.windows.metis_24h_max;
+            Err(Window { field: "metis_24h_wei", what: "METIS", bound }.full(&allowed.rule, used, metis))
         }
-        (Decision::EthWindow { used }, Ok(allowed)) => {
-            let window = Window { field: "eth_24h_wei", what: "ETH", bound: allowed.eth_24h_max };
-            Err(window.full(allowed, used, most_eth(&asked.transaction)))
+        Decision::EthWindow { used } => {
+            let bound = allowed.windows.eth_24h_max;
+            let window = Window { field: "eth_24h_wei", what: "ETH", bound };
+            Err(window.full(&allowed.rule, used, asked.judged_as.eth_max()))
         }
-        (Decision::Approvals { given }, Ok(allowed)) => Err(approvals(allowed, given)),
-        (Decision::Conflict { held }, Ok(_)) => Err(conflict(held, asked)),
+        Decision::Approvals { given } => {
+            let given = u32::try_from(given).unwrap_or(u32::MAX);
+            let refusal = denial::approvals_missing(judged.intent_digest, allowed.approvals, given);
+            Err(refusal.meta("rule", &allowed.rule))
+        }
+        Decision::Conflict { held } => Err(conflict(held, asked)),
         // The database refuses only what was judged so, and a stale policy was judged again.
-        (Decision::Refused | Decision::Stale, Ok(_)) => {
-            Err(Refusal::new(&POLICY_CONFLICT, "the policy was changed in between"))
-        }
+        Decision::Refused | Decision::Stale => Err(changed()),
     }
 }
 
@@ -42,27 +49,17 @@ struct Window {
 }
 
 impl Window {
-    fn full(self, allowed: &Allowance, used: U256, asked: U256) -> Refusal {
+    fn full(self, rule: &str, used: U256, asked: U256) -> Refusal {
         let Self { field, what, bound } = self;
         let bound = bound.unwrap_or_default();
         let sentence = format!("{used} wei of {what} went out in 24 hours, {asked} more would pass {bound}");
         Refusal::new(&POLICY_DENIED, sentence)
-            .meta("rule", &allowed.rule)
+            .meta("rule", rule)
             .meta("field", field)
             .meta("bound", bound)
             .meta("value", used.saturating_add(asked))
             .meta("used", used)
     }
-}
-
-fn approvals(allowed: &Allowance, given: U256) -> Refusal {
-    let asked = allowed.approvals;
-    let sentence = format!("rule {} asks for {asked} approvals of this intent, it has {given}", allowed.rule);
-    Refusal::new(&APPROVALS_MISSING, sentence)
-        .meta("rule", &allowed.rule)
-        .meta("approvals", asked)
-        .meta("given", given)
-        .meta("intent_digest", allowed.intent_digest.unwrap_or_default())
 }
 
 fn conflict(held: Option<Held>, asked: &Asked) -> Refusal {

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use alloy_primitives::{Address, U256};
 use api::keys::v1::{SignTransactionRequest, SignTransactionResponse};
+use runtime::errors::Refusal;
 
+use super::parse::{self, Asked};
 use crate::error::{Declined, Failure};
 use crate::keyring::Keyring;
+use crate::policy::judgement::Transaction;
 
 pub async fn run(
     keyring: &Arc<Keyring>,
@@ -13,4 +17,10 @@ pub async fn run(
     request: SignTransactionRequest,
 ) -> Result<SignTransactionResponse, Declined> {
     super::sign(keyring, caller, vec![request]).await?.pop().ok_or(Failure::Undecided)?
+}
+
+/// A well-formed transaction as policies look at it, and the highest value that approvals are asked for.
+pub fn judged_as(request: SignTransactionRequest, own: Address) -> Result<(Transaction, U256), Refusal> {
+    let Asked { judged_as, approved_value_max, .. } = parse::transaction(request, own)?;
+    Ok((judged_as, approved_value_max))
 }

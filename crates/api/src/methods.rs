@@ -95,6 +95,9 @@ pub const GRPC: &[Method] = &[
     read("/sequencer.keys.v1.KeysService/GetPolicy", OPERATORS),
     write("/sequencer.keys.v1.KeysService/SetPolicy", OPERATORS),
     read("/sequencer.keys.v1.KeysService/ListAuditRecords", OPERATORS),
+    repeatable("/sequencer.keys.v1.KeysService/RotateKek", OPERATORS),
+    read("/sequencer.keys.v1.KeysService/ListDrills", OPERATORS),
+    write("/sequencer.keys.v1.KeysService/ExportKeystore", OPERATORS),
     // indexer
     read("/sequencer.indexer.v1.IndexerService/ListNetworks", READERS),
     read("/sequencer.indexer.v1.IndexerService/GetChainParameters", READERS),

@@ -139,7 +139,13 @@ registry! {
     RECIPIENT_MALFORMED = invalid "Give an age X25519 recipient (age1...).";
     IDENTITY_MALFORMED = invalid "Give an age identity (AGE-SECRET-KEY-1...).";
     ARCHIVE_INVALID = invalid "The archive cannot be decrypted with this identity, or is damaged; nothing was written.";
-    SEALED = unavailable "The key-encryption key is missing or wrong: give it and restart.";
+    SEALED = unavailable "The key-encryption key is missing, wrong or cannot be had: give it; the service tries again by itself.";
+    ARCHIVE_VERSION = invalid "The archive is of a version that this service does not read: use the one that made it, or a later one.";
+    KEK_UNCHANGED = refused "The configured key-encryption key is the newest already: configure another, and the old one as keys.kek_previous.";
+    KEK_UNUSABLE = refused "The new key-encryption key cannot be had; the message says why. Nothing was changed.";
+    EXPORT_FORBIDDEN = denied "This export is a right of its own: keys.rights in the configuration names who has it.";
+    NODE_KEY_MALFORMED = invalid "Give a node_key.json with a tendermint/PrivKeyEd25519 of 64 bytes, or none for a fresh one.";
+    PASSPHRASE_SHORT = invalid "Choose a longer passphrase.";
     // signing
     POLICY_DENIED = denied "No rule of the policy allows this; the metadata names the nearest rule and its bound.";
     POLICY_INVALID = invalid "The policy document does not parse or contradicts itself.";

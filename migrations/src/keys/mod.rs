@@ -10,7 +10,7 @@ pub const SCHEMA: &str = "keys";
 
 /// Tables whose rows the service may add and read, but never change or remove.
 pub const APPEND_ONLY: &[&str] =
-    &["kek", "key", "policy", "nonce_guard", "signed_form", "audit_head", "audit_record"];
+    &["kek", "key", "policy", "nonce_guard", "signed_form", "audit_head", "audit_record", "drill", "drill_key"];
 
 /// In the order in which they are applied; only ever added to.
 pub fn migrations() -> Vec<Migration> {
@@ -19,5 +19,6 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000002_keys_key", include_str!("m002_key.sql")),
         sql("m20261122_000003_keys_audit", include_str!("m003_audit.sql")),
         sql("m20261122_000004_keys_signing", include_str!("m004_signing.sql")),
+        sql("m20261122_000008_keys_at_rest", include_str!("m008_at_rest.sql")),
     ]
 }

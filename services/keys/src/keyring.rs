@@ -1,4 +1,4 @@
-//! An opened installation: the database, the key-encryption key, and what is kept in memory of both.
+//! An opened installation: the database, the key-encryption keys, and what is kept in memory of both.
 //!
 //! Cached keys are used for what never changes (role, labels, address, envelope); state is read by
 //! the database in each decision. The cached policy carries its version, which the decision checks.
@@ -6,11 +6,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use api::reasons::KEY_NOT_FOUND;
+use api::reasons::{KEY_NOT_FOUND, SEALED};
 use runtime::errors::Refusal;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
-use crate::crypto::{KeyEncryptionKey, SecretKey};
+use crate::config::Rights;
+use crate::crypto::ring::Missing;
+use crate::crypto::{KeyEncryptionKey, Ring, SecretKey};
 use crate::db;
 use crate::db::key::Key;
 use crate::error::{Declined, Failure};
@@ -24,7 +26,8 @@ const CACHED_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Keyring {
     pub db: DatabaseConnection,
-    pub kek: KeyEncryptionKey,
+    pub ring: Ring,
+    pub rights: Rights,
     pub metrics: Metrics,
     policy: RwLock<Arc<InForce>>,
     keys: RwLock<HashMap<String, Arc<Key>>>,
@@ -39,9 +42,9 @@ pub struct InForce {
 
 impl Keyring {
     /// Opens the installation with the policy that is stored.
-    pub async fn open(db: DatabaseConnection, kek: KeyEncryptionKey) -> Result<Self, Failure> {
+    pub async fn open(db: DatabaseConnection, ring: Ring, rights: Rights) -> Result<Self, Failure> {
         let policy = RwLock::new(Arc::new(in_force(&db).await?));
-        Ok(Self { db, kek, metrics: Metrics::new(), policy, keys: RwLock::default() })
+        Ok(Self { db, ring, rights, metrics: Metrics::new(), policy, keys: RwLock::default() })
     }
 
     /// The policy as last read.
@@ -63,6 +66,10 @@ impl Keyring {
             return Ok(key);
         }
         let key = Arc::new(db::key::of_id(&self.db, id).await?.ok_or_else(|| not_found("id"))?);
+        if self.ring.of(key.envelope.generation).is_none() {
+            // Somebody else has begun a rotation since we last looked.
+            self.learn().await?.map_err(|missing| sealed(&runtime::report(&missing)))?;
+        }
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         if keys.len() >= CACHED_MAX {
             keys.clear();
@@ -73,10 +80,33 @@ impl Keyring {
 
     /// The secret of a key, for one use.
     pub fn secret_of(&self, key: &Key) -> Result<SecretKey, Failure> {
+        let generation = key.envelope.generation;
+        let kek = self.ring.of(generation).ok_or(Failure::GenerationMissing { generation })?;
         key.envelope
-            .open(&self.kek, key.belongs())
+            .open(&kek, key.belongs())
             .map_err(|source| Failure::Envelope { key_id: key.id.clone(), source })
     }
+
+    /// The generation and key under which a new secret is stored.
+    pub fn newest_kek(&self) -> Result<(i32, Arc<KeyEncryptionKey>), Failure> {
+        self.ring.newest().ok_or(Failure::KekRowMissing)
+    }
+
+    /// Takes in the key-encryption keys that came since the last look, for example of a rotation that
+    /// another replica does. Where one cannot be had, keys that need it are sealed here.
+    pub async fn learn(&self) -> Result<Result<(), Missing>, Failure> {
+        for row in db::kek::needed(&self.db).await? {
+            if let Err(missing) = self.ring.learn(&row).await {
+                return Ok(Err(missing));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// Keys cannot be used, for this reason.
+pub fn sealed(reason: &str) -> Refusal {
+    Refusal::new(&SEALED, format!("sealed: {reason}"))
 }
 
 /// No key fits this field.

@@ -7,6 +7,7 @@ pub mod config;
 pub mod crypto;
 pub mod db;
 pub mod error;
+mod gate;
 pub mod import;
 pub mod keyring;
 mod metrics;
@@ -14,6 +15,7 @@ mod operations;
 pub mod policy;
 mod rpc;
 mod start;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +48,11 @@ pub struct Ports {
 pub struct Service {
     ports: Ports,
     rpc: rpc::Rpc,
+    watch: watch::Watch,
 }
+
+/// Stands as the reason until the first look is over.
+const OPENING: &str = "the key-encryption key is being asked for";
 
 /// Why the service cannot start. A missing or wrong key-encryption key is not among the reasons:
 /// then it starts sealed.
@@ -69,26 +75,34 @@ pub async fn build(
     contracts: BTreeMap<String, Contracts>,
     ports: Ports,
 ) -> Result<Service, BuildError> {
-    start::forbid_core_dumps();
+    let memory_locked = crypto::memory::guard();
     start::ensure_policy(&ports.database, config.policy_preset, &contracts).await?;
-    let check = ports.health.check("keys.unsealed");
-    let rpc = match crypto::seal::unseal(&ports.database, config.source()?).await? {
-        crypto::seal::Seal::Open(kek) => {
-            check.ok();
-            rpc::Rpc::opened(keyring::Keyring::open(ports.database.clone(), kek).await?)
-        }
-        crypto::seal::Seal::Sealed(reason) => {
-            check.fail(format!("sealed: {reason}"));
-            rpc::Rpc::sealed(ports.database.clone(), reason)
-        }
+    let watch = watch::Watch {
+        db: ports.database.clone(),
+        gate: Arc::new(gate::Gate::sealed(OPENING)),
+        sources: config.sources()?,
+        check: ports.health.check("keys.unsealed"),
+        panel: metrics::Panel::new(),
+        rights: config.rights,
+        memory_locked,
     };
-    Ok(Service { ports, rpc })
+    watch.check.fail(format!("sealed: {OPENING}"));
+    // A source that is slow or away does not keep the service from answering that it is sealed.
+    tokio::time::timeout(watch::START_WAIT, watch.open()).await.unwrap_or(Ok(()))?;
+    let rpc = rpc::Rpc::new(ports.database.clone(), Arc::clone(&watch.gate));
+    Ok(Service { ports, rpc, watch })
 }
 
 impl Service {
-    /// Serves until the shutdown. There are no loops: nothing happens here unless it is asked for.
+    /// Serves until the shutdown, with one loop beside (`watch`).
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
         let Ports { listener, tls, database: _, health } = self.ports;
+        let watch = self.watch;
+        let of_watch = shutdown.clone();
+        shutdown.spawn("keys.watch", async move {
+            watch.look().await;
+            watch.run(of_watch).await;
+        });
         let service = KeysServiceServer::new(self.rpc)
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);

@@ -136,3 +136,21 @@ fn decision_of(row: Row) -> Result<Decision, Failure> {
         _ => return Err(Failure::UnknownOutcome(outcome)),
     })
 }
+
+/// The end of what was signed for an account.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct LastNonce {
+    pub chain_id: i64,
+    pub account: Addr,
+    pub nonce: i64,
+}
+
+/// The highest guarded nonce of each account.
+pub async fn last_nonces<C: ConnectionTrait>(db: &C) -> Result<Vec<LastNonce>, Failure> {
+    let sql = "SELECT chain_id, account, max(nonce) AS nonce FROM keys.nonce_guard
+                GROUP BY chain_id, account ORDER BY chain_id, account";
+    LastNonce::find_by_statement(statement(sql, []))
+        .all(db)
+        .await
+        .map_err(Failure::at("reading the last nonces"))
+}

@@ -26,8 +26,10 @@ pub enum Role {
 }
 
 /// Whether a key may sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
+    #[default]
     Enabled,
     Disabled,
     Frozen,
@@ -85,8 +87,8 @@ impl Key {
     }
 }
 
-const COLUMNS: &str = "id, name, role, state, backend, address, public_key, labels, envelope_version, \
-                       wrapped_data_key, ciphertext, created_at, backup_proven_at";
+const COLUMNS: &str = "id, name, role, state, backend, address, public_key, labels, kek_generation, \
+                       envelope_version, wrapped_data_key, ciphertext, created_at, backup_proven_at";
 
 #[derive(FromQueryResult)]
 struct Row {
@@ -98,6 +100,7 @@ struct Row {
     address: Addr,
     public_key: Vec<u8>,
     labels: serde_json::Value,
+    kek_generation: i32,
     envelope_version: i32,
     wrapped_data_key: Vec<u8>,
     ciphertext: Vec<u8>,
@@ -110,14 +113,15 @@ impl TryFrom<Row> for Key {
 
     fn try_from(row: Row) -> Result<Self, Failure> {
         let Row { id, name, role, state, backend, address, public_key, labels, .. } = row;
-        let Row { envelope_version, wrapped_data_key, ciphertext, created_at, backup_proven_at, .. } = row;
+        let Row { kek_generation: generation, envelope_version: version, wrapped_data_key, ciphertext, .. } = row;
+        let Row { created_at, backup_proven_at, .. } = row;
         let broken = |column| Failure::KeyRow { key_id: id.clone(), column };
         Ok(Self {
             role: Role::of(&role).ok_or_else(|| broken("role"))?,
             state: State::of(&state).ok_or_else(|| broken("state"))?,
             public_key: PublicKey::from_bytes(&public_key).map_err(|_| broken("public_key"))?,
             labels: serde_json::from_value(labels).map_err(|_| broken("labels"))?,
-            envelope: Envelope { version: envelope_version, wrapped_data_key, ciphertext },
+            envelope: Envelope { version, generation, wrapped_data_key, ciphertext },
             address: address.into(),
             id,
             name,
@@ -129,11 +133,7 @@ impl TryFrom<Row> for Key {
 }
 
 /// Adds a key; `None` if its id, name or address is taken.
-pub async fn insert<C: ConnectionTrait>(
-    tx: &C,
-    key: &Key,
-    kek_generation: i32,
-) -> Result<Option<Key>, Failure> {
+pub async fn insert<C: ConnectionTrait>(tx: &C, key: &Key) -> Result<Option<Key>, Failure> {
     let Key { id, name, role, state, backend, address, public_key, labels, envelope, .. } = key;
     let labels = serde_json::to_value(labels).expect("maps of text always serialise");
     let values = [
@@ -145,7 +145,7 @@ pub async fn insert<C: ConnectionTrait>(
         Addr(*address).into(),
         public_key.bytes64().to_vec().into(),
         labels.into(),
-        kek_generation.into(),
+        envelope.generation.into(),
         envelope.version.into(),
         envelope.wrapped_data_key.clone().into(),
         envelope.ciphertext.clone().into(),
@@ -192,6 +192,16 @@ pub async fn page<C: ConnectionTrait>(
     rows.into_iter().map(Key::try_from).collect()
 }
 
+/// At most `limit` keys whose data key is wrapped by a generation before this one.
+pub async fn behind<C: ConnectionTrait>(db: &C, generation: i32, limit: u32) -> Result<Vec<Key>, Failure> {
+    let sql = format!("SELECT {COLUMNS} FROM keys.key WHERE kek_generation < $1 ORDER BY id LIMIT $2");
+    let rows = Row::find_by_statement(statement(sql, [generation.into(), i64::from(limit).into()]))
+        .all(db)
+        .await
+        .map_err(Failure::at("listing keys under older key-encryption keys"))?;
+    rows.into_iter().map(Key::try_from).collect()
+}
+
 pub async fn set_state<C: ConnectionTrait>(tx: &C, id: &str, state: State) -> Result<(), Failure> {
     run(
         tx,
@@ -200,11 +210,6 @@ pub async fn set_state<C: ConnectionTrait>(tx: &C, id: &str, state: State) -> Re
         "setting the state of a key",
     )
     .await
-}
-
-/// Writes the date of the proof.
-pub async fn mark_backup_proven<C: ConnectionTrait>(tx: &C, ids: Vec<String>) -> Result<(), Failure> {
-    run(tx, "SELECT keys.mark_backup_proven($1)", [ids.into()], "noting a restore drill").await
 }
 
 async fn one<C: ConnectionTrait, const N: usize>(

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod decision;
+pub mod drill;
 pub mod kek;
 pub mod key;
 pub mod policy;

@@ -39,7 +39,7 @@ async fn create(
     let name = convert::name("name", &name)?;
     let role = wire::role_required("role", role)?;
     wire::labels("labels", &labels)?;
-    let newcomer = Newcomer { id: admit::fresh_id(), name, role, labels, backup_proven_at: None };
+    let newcomer = Newcomer::fresh(name, role, labels);
     if validate_only {
         admit::is_new(&keyring.db, &newcomer.name, None).await?;
         db::audit::append(

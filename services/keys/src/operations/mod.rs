@@ -3,19 +3,25 @@
 pub mod admit;
 pub mod backup_keys;
 pub mod create_key;
+pub mod export_keystore;
 pub mod export_node_key;
 pub mod get_key;
 pub mod get_policy;
 pub mod import_key;
 pub mod list_audit_records;
+pub mod list_drills;
 pub mod list_keys;
 pub mod once;
 pub mod restore_keys;
+pub mod rotate_kek;
 pub mod set_key_state;
 pub mod set_policy;
 pub mod sign_transaction;
 pub mod verify_backup;
 pub mod wire;
+
+use api::reasons::EXPORT_FORBIDDEN;
+use runtime::errors::Refusal;
 
 use crate::audit::Entry;
 use crate::db;
@@ -39,6 +45,16 @@ async fn recorded<T>(
         }
         done => done,
     }
+}
+
+/// Whether a secret may leave at the wish of this caller, even encrypted. The method table says only
+/// who may ask.
+fn may_export(named: &[String], caller: &str) -> Result<(), Refusal> {
+    if named.iter().any(|name| name == caller) {
+        return Ok(());
+    }
+    let why = format!("{caller} has no right to this export");
+    Err(Refusal::new(&EXPORT_FORBIDDEN, why).meta("caller", caller))
 }
 
 /// The beginning of a caller's text, for a record.

@@ -9,8 +9,17 @@ use crate::{Migration, frame, sql};
 pub const SCHEMA: &str = "keys";
 
 /// Tables whose rows the service may add and read, but never change or remove.
-pub const APPEND_ONLY: &[&str] =
-    &["kek", "key", "policy", "nonce_guard", "signed_form", "audit_head", "audit_record", "drill", "drill_key"];
+pub const APPEND_ONLY: &[&str] = &[
+    "kek",
+    "key",
+    "policy",
+    "nonce_guard",
+    "signed_form",
+    "audit_head",
+    "audit_record",
+    "drill",
+    "drill_key",
+];
 
 /// In the order in which they are applied; only ever added to.
 pub fn migrations() -> Vec<Migration> {

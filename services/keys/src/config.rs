@@ -92,9 +92,8 @@ impl Config {
             transit: kek_transit,
             aws_kms: kek_aws_kms,
         };
-        let current = current.source(
-            "keys.kek, keys.kek_passphrase, keys.kek_age, keys.kek_transit and keys.kek_aws_kms",
-        )?;
+        let current = current
+            .source("keys.kek, keys.kek_passphrase, keys.kek_age, keys.kek_transit and keys.kek_aws_kms")?;
         let previous = kek_previous.unwrap_or_default().source("the keys in keys.kek_previous")?;
         Ok(Sources { current, previous })
     }

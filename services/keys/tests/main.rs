@@ -5,9 +5,11 @@
 
 mod audit;
 mod backups;
+mod exports;
 mod guard;
 mod keys;
 mod policy;
+mod restores;
 mod rotation;
 mod secrecy;
 mod signing;

@@ -148,7 +148,10 @@ async fn a_rotation_to_nothing_new_or_to_a_key_that_cannot_be_had_changes_nothin
 
     let missing = Config { kek: Some(Secret::file("/does/not/exist")), ..next() };
     let half = Stand::with(&db, missing).await;
-    assert!(!half.health.is_ready(), "the wanted source must be readable, or a typo shows only at the rotation");
+    assert!(
+        !half.health.is_ready(),
+        "the wanted source must be readable, or a typo shows only at the rotation"
+    );
     half.stop().await;
     let again = Stand::start(&db).await;
     assert_eq!(status(&again).await.generation, 1);

@@ -58,7 +58,11 @@ async fn an_age_identity_opens_what_was_made_for_it_and_another_does_not() {
     second.stop().await;
 
     let stranger = Stand::with(&db, by_age(&other)).await;
-    assert!(reason(&stranger).contains("not the one this installation was made with"), "{}", reason(&stranger));
+    assert!(
+        reason(&stranger).contains("not the one this installation was made with"),
+        "{}",
+        reason(&stranger)
+    );
     let no_identity = AgeConfig { identity: Secret::new("# only a comment".to_owned()) };
     let empty = Stand::with(&db, Config { kek_age: Some(no_identity), ..Config::default() }).await;
     assert!(reason(&empty).contains("AGE-SECRET-KEY-1"), "{}", reason(&empty));
@@ -124,7 +128,10 @@ async fn keys_move_from_one_kind_of_source_to_the_next() {
         let stand = Stand::with(&db, config).await;
         let request = RotateKekRequest { from_generation: generation, validate_only: false };
         let answer = stand.operator.clone().rotate_kek(request).await.unwrap().into_inner();
-        assert_eq!((answer.generation, answer.remaining, answer.source.as_str()), (generation + 1, 0, source));
+        assert_eq!(
+            (answer.generation, answer.remaining, answer.source.as_str()),
+            (generation + 1, 0, source)
+        );
         signs(&stand, &key, u64::from(generation)).await;
         stand.stop().await;
     }

@@ -45,7 +45,8 @@ impl Engine {
 
     async fn on(listener: TcpListener, kept: Kept) -> Self {
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/v1/transit/{step}/{key}", post(answer)).with_state(Arc::clone(&kept));
+        let router =
+            Router::new().route("/v1/transit/{step}/{key}", post(answer)).with_state(Arc::clone(&kept));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, kept, task }
     }

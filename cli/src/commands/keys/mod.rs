@@ -158,22 +158,7 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             backup(session, out, request, keys, &path).await
         }
         Command::VerifyBackup { archive, identity } => {
-            let request = VerifyBackupRequest {
-                archive: file(&archive)?.into(),
-                identity: secret(identity.as_deref())?,
-            };
-            let answer = session.keys().verify_backup(request).await?.into_inner();
-            out.print("sequencer.keys.v1.VerifyBackupResponse", &answer, || {
-                let mut rows = Rows::properties();
-                let contents = answer.contents.clone().unwrap_or_default();
-                rows.add(["proven restorable", &answer.proven_key_ids.len().to_string()])
-                    .add(["not in this archive", &answer.missing_key_ids.len().to_string()])
-                    .add(["made", &utc(contents.create_time.as_ref())])
-                    .add(["policy version", &contents.policy_version.to_string()])
-                    .add(["audit log ended at", &contents.audit_sequence.to_string()])
-                    .add(["with hash", &contents.audit_hash]);
-                rows
-            })
+            verify_backup(session, out, &archive, identity.as_deref()).await
         }
         Command::Restore { archive, identity, dry_run } => {
             let request = RestoreKeysRequest {
@@ -186,17 +171,49 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             out.print("sequencer.keys.v1.RestoreKeysResponse", &answer, || rows(answer.restored.iter()))
         }
         Command::ExportNode { name, recipient, node_key, out: path } => {
-            let id = key_id(session, &name).await?.context("give the key by name")?;
-            let node_key = node_key.map(|path| file(&path)).transpose()?.unwrap_or_default();
-            let node_key_json = String::from_utf8(node_key).context("the node key is not text")?;
-            let request = ExportNodeKeyRequest { id, recipient, node_key_json };
-            let answer = session.keys().export_node_key(request).await?.into_inner();
-            write_new(&path, &answer.archive)?;
-            out.note(&format!("{} files of node {} in {}", answer.files.len(), answer.node_id, path.display()));
-            Ok(())
+            export_node(session, out, &name, recipient, node_key.as_deref(), &path).await
         }
         Command::AtRest(command) => at_rest::run(command, session, out).await,
     }
+}
+
+async fn verify_backup(
+    session: &Session,
+    out: &Printer,
+    archive: &Path,
+    identity: Option<&Path>,
+) -> Result<()> {
+    let request = VerifyBackupRequest { archive: file(archive)?.into(), identity: secret(identity)? };
+    let answer = session.keys().verify_backup(request).await?.into_inner();
+    out.print("sequencer.keys.v1.VerifyBackupResponse", &answer, || {
+        let mut rows = Rows::properties();
+        let contents = answer.contents.clone().unwrap_or_default();
+        rows.add(["proven restorable", &answer.proven_key_ids.len().to_string()])
+            .add(["not in this archive", &answer.missing_key_ids.len().to_string()])
+            .add(["made", &utc(contents.create_time.as_ref())])
+            .add(["policy version", &contents.policy_version.to_string()])
+            .add(["audit log ended at", &contents.audit_sequence.to_string()])
+            .add(["with hash", &contents.audit_hash]);
+        rows
+    })
+}
+
+async fn export_node(
+    session: &Session,
+    out: &Printer,
+    name: &str,
+    recipient: String,
+    node_key: Option<&Path>,
+    path: &Path,
+) -> Result<()> {
+    let id = key_id(session, name).await?.context("give the key by name")?;
+    let node_key = node_key.map(file).transpose()?.unwrap_or_default();
+    let node_key_json = String::from_utf8(node_key).context("the node key is not text")?;
+    let request = ExportNodeKeyRequest { id, recipient, node_key_json };
+    let answer = session.keys().export_node_key(request).await?.into_inner();
+    write_new(path, &answer.archive)?;
+    out.note(&format!("{} files of node {} in {}", answer.files.len(), answer.node_id, path.display()));
+    Ok(())
 }
 
 async fn backup(

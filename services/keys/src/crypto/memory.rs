@@ -26,7 +26,9 @@ pub fn guard() -> bool {
     if locked {
         tracing::info!("secrets are locked in memory ({limit})");
     } else {
-        tracing::warn!("secrets cannot be locked in memory ({limit}): raise RLIMIT_MEMLOCK, or switch off swap");
+        tracing::warn!(
+            "secrets cannot be locked in memory ({limit}): raise RLIMIT_MEMLOCK, or switch off swap"
+        );
     }
     locked
 }

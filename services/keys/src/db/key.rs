@@ -113,7 +113,9 @@ impl TryFrom<Row> for Key {
 
     fn try_from(row: Row) -> Result<Self, Failure> {
         let Row { id, name, role, state, backend, address, public_key, labels, .. } = row;
-        let Row { kek_generation: generation, envelope_version: version, wrapped_data_key, ciphertext, .. } = row;
+        let Row {
+            kek_generation: generation, envelope_version: version, wrapped_data_key, ciphertext, ..
+        } = row;
         let Row { created_at, backup_proven_at, .. } = row;
         let broken = |column| Failure::KeyRow { key_id: id.clone(), column };
         Ok(Self {

@@ -101,13 +101,8 @@ pub fn decrypt(json: &str, passphrase: &str) -> Result<SecretKey, Invalid> {
 /// Encrypts a key as other tools do: scrypt with 128 MiB, aes-128-ctr. Takes half a second of CPU.
 pub fn encrypt(secret: &SecretKey, passphrase: &str) -> Result<String, NoRandomness> {
     let (salt, iv) = (aead::random::<32>()?, aead::random::<16>()?);
-    let kdf = Kdf::Scrypt {
-        dklen: DERIVED_BYTES,
-        n: EXPORT_N,
-        p: 1,
-        r: 8,
-        salt: hex::encode(salt.as_slice()),
-    };
+    let kdf =
+        Kdf::Scrypt { dklen: DERIVED_BYTES, n: EXPORT_N, p: 1, r: 8, salt: hex::encode(salt.as_slice()) };
     let derived = derive(&kdf, passphrase.as_bytes()).expect("our own parameters are within our bounds");
     let (cipher_key, mac_key) = derived.split_at(16);
     let mut text = *secret.expose();

@@ -61,9 +61,8 @@ pub fn prepare(keyring: &Keyring, newcomer: Newcomer, secret: &SecretKey) -> Res
     let (generation, kek) = keyring.newest_kek()?;
     let envelope = Envelope::seal((generation, &kek), belongs, secret)?;
     // What cannot be opened again must not be stored.
-    let opened = envelope
-        .open(&kek, belongs)
-        .map_err(|source| Failure::Envelope { key_id: id.clone(), source })?;
+    let opened =
+        envelope.open(&kek, belongs).map_err(|source| Failure::Envelope { key_id: id.clone(), source })?;
     let public_key = opened.public();
     Ok(Key {
         address: public_key.address(),

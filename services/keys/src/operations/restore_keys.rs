@@ -57,7 +57,8 @@ async fn restore(
     // The end of the chain that goes on here, in the record that is the first of this installation to count.
     let head = format!("the audit log before ended at record {audit_sequence} with {audit_hash}");
     if validate_only {
-        let answer = RestoreKeysResponse { contents: Some(contents.clone()), ..sort(&keyring.db, &keys).await? };
+        let answer =
+            RestoreKeysResponse { contents: Some(contents.clone()), ..sort(&keyring.db, &keys).await? };
         let intent = format!("restore {} keys (validate only); {head}", answer.restored.len());
         db::audit::append(&keyring.db, Entry { intent, ..entry.clone() }.allowed()).await?;
         return Ok(answer);
@@ -113,7 +114,8 @@ async fn restore_policies<C: ConnectionTrait>(
     if here.set_by != preset::AUTHOR || last.set_by == preset::AUTHOR {
         return Ok(None);
     }
-    let mut wanted: Vec<_> = policies.iter().filter(|policy| policy.version > here.version).cloned().collect();
+    let mut wanted: Vec<_> =
+        policies.iter().filter(|policy| policy.version > here.version).cloned().collect();
     if wanted.is_empty() {
         wanted.push(archive::Policy { version: here.version + 1, ..last.clone() });
     }

@@ -98,11 +98,7 @@ pub async fn unwrap(config: &TransitConfig, wrapped: &[u8]) -> Result<KeyEncrypt
     KeyEncryptionKey::from_slice(&bytes).ok_or(Unusable::Foreign)
 }
 
-async fn ask(
-    config: &TransitConfig,
-    step: &'static str,
-    body: &serde_json::Value,
-) -> Result<Results, Error> {
+async fn ask(config: &TransitConfig, step: &'static str, body: &serde_json::Value) -> Result<Results, Error> {
     let TransitConfig { url, key, mount, token, namespace, ca } = config;
     let target = endpoint(url, mount, step, key)?;
     let token = token.expose().map_err(Error::Token)?;
@@ -139,8 +135,7 @@ fn client(ca: Option<&Path>) -> Result<Client, Error> {
     if let Some(path) = ca {
         let broken = || Error::Authorities(path.to_owned());
         let pem = std::fs::read(path).map_err(|_| broken())?;
-        builder =
-            builder.tls_certs_only(Certificate::from_pem_bundle(&pem).map_err(|_| broken())?);
+        builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem).map_err(|_| broken())?);
     }
     builder.build().map_err(|source| Error::Away { url: "its client".to_owned(), source })
 }

@@ -19,7 +19,7 @@ use crate::keyring::Keyring;
 use crate::metrics::{Panel, Reading};
 
 /// The start does not wait longer for a key-encryption key; it goes on sealed and tries again.
-pub const START_WAIT: Duration = Duration::from_secs(5);
+pub const START_WAIT: Duration = Duration::from_secs(15);
 /// Between two looks while open: how late a replica may learn of a rotation by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// First pause while sealed; doubled each time.

@@ -93,6 +93,11 @@ async fn begin(keyring: &Keyring, entry: &Entry, newest: &Row) -> Result<(), Dec
     store::in_transaction(&keyring.db, move |tx| {
         Box::pin(async move {
             db::kek::insert(&tx, row).await?;
+            let stored = db::kek::newest(&tx).await?.ok_or(Failure::KekRowMissing)?;
+            if stored.check_value != row.check_value {
+                // Another replica was faster, and has the record; whether its key is ours, `learn` finds.
+                return Ok(());
+            }
             let kind = row.protection.kind();
             let intent = format!("begin generation {} of the key-encryption key ({kind})", row.generation);
             db::audit::append(&tx, Entry { intent, ..entry.clone() }.allowed()).await?;

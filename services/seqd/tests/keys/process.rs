@@ -19,6 +19,8 @@ use tonic::Status;
 
 const TRUST_DOMAIN: &str = "metis.test";
 const NETWORK: &str = "sepolia";
+/// The server is shared with every other test of this machine.
+const CONNECTIONS: u32 = 4;
 /// A debug build on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
 
@@ -82,7 +84,7 @@ impl Place {
         let text = format!(
             "[telemetry]\nlog_format = \"json\"\nlog_filter = \"trace\"\n\
              [tls]\ndir = {:?}\ntrust_domain = \"{TRUST_DOMAIN}\"\n\
-             [database.urls]\nkeys = {{ file = {:?} }}\n\
+             [database]\nconnections = {CONNECTIONS}\nurls.keys = {{ file = {:?} }}\n\
              [listen]\nkeys = \"{}\"\nadmin = \"{}\"\n\
              [networks.{NETWORK}]\npreset = \"sepolia\"\n\
              l1.rpc = [\"https://l1.example.invalid\"]\nl2.rpc = [\"https://l2.example.invalid\"]\n\

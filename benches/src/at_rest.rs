@@ -90,13 +90,13 @@ async fn rss() -> Result<Figure> {
 
 /// Makes keys until there are so many.
 async fn fill(running: &Running, count: usize) -> Result<()> {
-    let made = (0..count).map(|number| create(&running.operator, format!("key-{number}")));
+    let made: Vec<_> = (0..count).map(|number| create(&running.operator, format!("key-{number}"))).collect();
     futures::stream::iter(made).buffer_unordered(CLIENTS).try_collect::<Vec<_>>().await?;
     Ok(())
 }
 
 async fn every_key_signs(lifecycle: &Client, keys: &[api::keys::v1::Key], nonce: u64) -> Result<()> {
-    let signed = keys.iter().map(|key| sign(lifecycle, key, nonce));
+    let signed: Vec<_> = keys.iter().map(|key| sign(lifecycle, key, nonce)).collect();
     let all = futures::stream::iter(signed).buffer_unordered(CLIENTS).try_collect::<Vec<_>>();
     tokio::time::timeout(Duration::from_secs(120), all).await.context("waiting for signatures")??;
     Ok(())

@@ -46,7 +46,7 @@ pub struct Installation {
     pki: Pki,
     listen: String,
     admin: String,
-    _cluster: Cluster,
+    cluster: Cluster,
 }
 
 /// A process that is ready; killed when dropped.
@@ -67,8 +67,8 @@ impl Installation {
         let pki = Pki::new(folder.path().join("certs"), TRUST_DOMAIN)?;
         pki.identity("keys")?;
         let [listen, admin] = [free_port()?, free_port()?].map(|port| format!("127.0.0.1:{port}"));
-        let made = Self { folder, pki, listen, admin, _cluster: cluster };
-        let admin_url = made._cluster.url().to_owned();
+        let made = Self { folder, pki, listen, admin, cluster };
+        let admin_url = made.cluster.url().to_owned();
         let (_, place) = admin_url.rsplit_once('@').context("a URL with a user")?;
         fs::write(made.path("role.url"), format!("postgres://seq_keys:{PASSWORD}@{place}"))?;
         fs::write(made.path("admin.url"), &admin_url)?;

@@ -4,6 +4,7 @@
 //! measured from outside, on the release binaries, as a user would meet it; where there is a bound that no system
 //! could beat, it is measured in the same run and stands in `limit`. See [`report`] for what a line says.
 
+mod at_rest;
 mod demo;
 mod event;
 mod index;
@@ -39,7 +40,8 @@ fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted =
         |name: &str| wanted.is_empty() || wanted.iter().any(|prefix| name.starts_with(prefix.as_str()));
-    let all = || BENCHES.into_iter().chain(keys::BENCHES).chain(index::BENCHES);
+    let all =
+        || BENCHES.into_iter().chain(keys::BENCHES).chain(at_rest::BENCHES).chain(index::BENCHES);
     let unknown = wanted.iter().find(|prefix| !all().any(|(name, _)| name.starts_with(prefix.as_str())));
     if let Some(unknown) = unknown {
         let names: Vec<&str> = all().map(|(name, _)| name).collect();

@@ -120,6 +120,9 @@ pub const GRPC: &[Method] = &[
     },
     repeatable("/sequencer.keys.v1.KeysService/SignMessage", MESSAGE_SIGNERS),
     repeatable("/sequencer.keys.v1.KeysService/SignTypedData", MESSAGE_SIGNERS),
+    repeatable("/sequencer.keys.v1.KeysService/RotateKek", OPERATORS),
+    read("/sequencer.keys.v1.KeysService/ListDrills", OPERATORS),
+    write("/sequencer.keys.v1.KeysService/ExportKeystore", OPERATORS),
     // indexer
     read("/sequencer.indexer.v1.IndexerService/ListNetworks", READERS),
     read("/sequencer.indexer.v1.IndexerService/GetChainParameters", READERS),

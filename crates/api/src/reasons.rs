@@ -146,7 +146,13 @@ registry! {
     BACKEND_REFUSED = refused "The backend of this key refuses or does not have it: an operator must look there.";
     BACKEND_REFERENCE_UNKNOWN = invalid "The backend has no key under this reference.";
     BACKEND_UNSUPPORTED = refused "This kind of backend cannot do that; the message says what can be done instead.";
-    SEALED = unavailable "The key-encryption key is missing or wrong: give it and restart.";
+    SEALED = unavailable "The key-encryption key is missing, wrong or cannot be had: give it; the service tries again by itself.";
+    ARCHIVE_VERSION = invalid "The archive is of a version that this service does not read: use the one that made it, or a later one.";
+    KEK_UNCHANGED = refused "The configured key-encryption key is the newest already: configure another, and the old one as keys.kek_previous.";
+    KEK_UNUSABLE = refused "The new key-encryption key cannot be had; the message says why. Nothing was changed.";
+    EXPORT_FORBIDDEN = denied "This export is a right of its own: keys.rights in the configuration names who has it.";
+    NODE_KEY_MALFORMED = invalid "Give a node_key.json with a tendermint/PrivKeyEd25519 of 64 bytes, or none for a fresh one.";
+    PASSPHRASE_SHORT = invalid "Choose a longer passphrase.";
     // signing
     POLICY_DENIED = denied "No rule of the policy allows this; the metadata names the nearest rule and its bound.";
     POLICY_INVALID = invalid "The policy document does not parse or contradicts itself.";

@@ -9,8 +9,20 @@ use crate::{Migration, frame, sql};
 pub const SCHEMA: &str = "keys";
 
 /// Tables whose rows the service may add and read, but never change or remove.
-pub const APPEND_ONLY: &[&str] =
-    &["kek", "key", "policy", "nonce_guard", "signed_form", "audit_head", "audit_record", "signature", "approval", "frozen_label"];
+pub const APPEND_ONLY: &[&str] = &[
+    "kek",
+    "key",
+    "policy",
+    "nonce_guard",
+    "signed_form",
+    "audit_head",
+    "audit_record",
+    "signature",
+    "approval",
+    "frozen_label",
+    "drill",
+    "drill_key",
+];
 
 /// In the order in which they are applied; only ever added to.
 pub fn migrations() -> Vec<Migration> {
@@ -22,5 +34,6 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000005_keys_approval", include_str!("m005_approval.sql")),
         sql("m20261122_000006_keys_decide", include_str!("m006_decide.sql")),
         sql("m20261122_000007_keys_backend", include_str!("m007_backend.sql")),
+        sql("m20261122_000008_keys_at_rest", include_str!("m008_at_rest.sql")),
     ]
 }

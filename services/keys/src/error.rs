@@ -10,6 +10,7 @@ use tonic::Status;
 use crate::backend;
 use crate::crypto::aead::{NoRandomness, Unauthentic};
 use crate::crypto::secret::Unfaithful;
+use crate::keyring::sealed;
 
 /// Something broke. The caller learns an id, the log has the chain.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +49,22 @@ pub enum Failure {
     Encrypt(#[source] std::io::Error),
     #[error("choosing the recipients of an archive")]
     Recipients(#[source] age::EncryptError),
+    #[error("waiting for a turn to derive a key")]
+    TurnsClosed,
     #[error("waiting for a computation")]
     Task(#[from] tokio::task::JoinError),
     #[error("the key-encryption key has no row after it was stored")]
     KekRowMissing,
+    #[error("the row of key-encryption key generation {generation} is not whole")]
+    KekRow { generation: i32 },
+    #[error("this replica does not have the key-encryption key of generation {generation}")]
+    GenerationMissing { generation: i32 },
+    #[error("wrapping the data key of key {key_id} anew")]
+    Rewrap {
+        key_id: String,
+        #[source]
+        source: crate::crypto::envelope::Rewrap,
+    },
     #[error("no policy is stored")]
     PolicyMissing,
     #[error("the stored policy {version} does not parse any more: {problem}")]
@@ -128,6 +141,9 @@ impl From<Declined> for Status {
         match declined {
             Declined::Refused(refusal) | Declined::Recorded(refusal) | Declined::Shed(refusal) => {
                 refusal.into()
+            }
+            Declined::Failed(failure @ Failure::GenerationMissing { .. }) => {
+                sealed(&failure.to_string()).into()
             }
             Declined::Failed(failure) if store::is_away(&failure) => runtime::errors::database_away(&failure),
             Declined::Failed(failure) => match failure.of_backend() {

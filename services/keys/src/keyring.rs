@@ -1,4 +1,4 @@
-//! An opened installation: the database, the key-encryption key, and what is kept in memory of both.
+//! An opened installation: the database, the key-encryption keys, and what is kept in memory of both.
 //!
 //! Cached keys are used for what never changes (role, labels, address, envelope); state is read by
 //! the database in each decision. The cached policy carries its version, which the decision checks.
@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy_primitives::{Address, Signature};
-use api::reasons::{KEY_NOT_EXPORTABLE, KEY_NOT_FOUND};
+use api::reasons::{KEY_NOT_EXPORTABLE, KEY_NOT_FOUND, SEALED};
 use runtime::errors::Refusal;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
-use crate::backend::{Backend, Backends, Payload, proof};
-use crate::crypto::{KeyEncryptionKey, SecretKey};
+use crate::backend::{self, Backend, Backends, Payload, proof};
+use crate::config::Rights;
+use crate::crypto::ring::Missing;
+use crate::crypto::{KeyEncryptionKey, Ring, SecretKey};
 use crate::db;
 use crate::db::key::Key;
 use crate::decisions::Decisions;
@@ -27,7 +29,8 @@ const CACHED_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Keyring {
     pub db: DatabaseConnection,
-    pub kek: Arc<KeyEncryptionKey>,
+    pub ring: Arc<Ring>,
+    pub rights: Rights,
     pub backends: Backends,
     pub metrics: Metrics,
     pub decisions: Decisions,
@@ -48,15 +51,17 @@ impl Keyring {
     /// Opens the installation with the policy that is stored.
     pub async fn open(
         db: DatabaseConnection,
-        kek: Arc<KeyEncryptionKey>,
+        ring: Arc<Ring>,
         backends: Backends,
+        rights: Rights,
         metrics: Metrics,
     ) -> Result<Self, Failure> {
         let policy = RwLock::new(Arc::new(in_force(&db).await?));
         let decisions = Decisions::start(db.clone(), metrics.clone());
         Ok(Self {
             db,
-            kek,
+            ring,
+            rights,
             backends,
             metrics,
             decisions,
@@ -85,6 +90,10 @@ impl Keyring {
             return Ok(key);
         }
         let key = Arc::new(db::key::of_id(&self.db, id).await?.ok_or_else(|| not_found("id"))?);
+        if key.place.envelope().is_some_and(|envelope| self.ring.of(envelope.generation).is_none()) {
+            // Somebody else has begun a rotation since we last looked.
+            self.learn().await?.map_err(|missing| sealed(&runtime::report(&missing)))?;
+        }
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         if keys.len() >= CACHED_MAX {
             keys.clear();
@@ -114,7 +123,7 @@ impl Keyring {
     /// signature again: local keys sign so, and of the others the first signature is kept.
     pub async fn sign(&self, key: &Key, payload: &Payload) -> Result<Signature, Failure> {
         let remote = key.place.reference().is_some();
-        let failed = |source| Failure::Backend { key_id: key.id.clone(), source };
+        let failed = |source| no_signature(key, source);
         let proven = |numbers| {
             proof::signature(numbers, payload.digest(), key.address)
                 .map_err(|unusable| failed(unusable.into()))
@@ -133,7 +142,7 @@ impl Keyring {
     /// Lets the backend of a key sign a fresh challenge: the proof that it holds the key now.
     pub async fn prove(&self, key: &Key) -> Result<(), Failure> {
         let challenge = Payload::challenge();
-        let failed = |source| Failure::Backend { key_id: key.id.clone(), source };
+        let failed = |source| no_signature(key, source);
         let numbers = self.backend_of(key)?.sign(key, &challenge).await.map_err(failed)?;
         proof::signature(numbers, challenge.digest(), key.address)
             .map_err(|unusable| failed(unusable.into()))?;
@@ -143,13 +152,39 @@ impl Keyring {
     /// The secret of a key, for one export.
     pub fn secret_of(&self, key: &Key) -> Result<SecretKey, Declined> {
         let envelope = key.place.envelope().ok_or_else(|| not_exportable(key))?;
-        let opened = envelope.open(&self.kek, key.belongs());
+        let generation = envelope.generation;
+        let kek = self.ring.of(generation).ok_or(Failure::GenerationMissing { generation })?;
+        let opened = envelope.open(&kek, key.belongs());
         Ok(opened.map_err(|source| Failure::Envelope { key_id: key.id.clone(), source })?)
+    }
+
+    /// The generation and key under which a new secret is stored.
+    pub fn newest_kek(&self) -> Result<(i32, Arc<KeyEncryptionKey>), Failure> {
+        self.ring.newest().ok_or(Failure::KekRowMissing)
+    }
+
+    /// Takes in the key-encryption keys that came since the last look, for example of a rotation that
+    /// another replica does. Where one cannot be had, keys that need it are sealed here.
+    pub async fn learn(&self) -> Result<Result<(), Missing>, Failure> {
+        for row in db::kek::needed(&self.db).await? {
+            if let Err(missing) = self.ring.learn(&row).await {
+                return Ok(Err(missing));
+            }
+        }
+        Ok(Ok(()))
     }
 
     fn backend_of(&self, key: &Key) -> Result<&Arc<dyn Backend>, Failure> {
         let name = key.place.backend();
         self.backends.named(name).ok_or_else(|| Failure::BackendMissing { backend: name.to_owned() })
+    }
+}
+
+/// What a backend says of a key, as the failure of its use.
+fn no_signature(key: &Key, source: backend::Error) -> Failure {
+    match source {
+        backend::Error::Generation(generation) => Failure::GenerationMissing { generation },
+        source => Failure::Backend { key_id: key.id.clone(), source },
     }
 }
 
@@ -162,6 +197,11 @@ fn not_exportable(key: &Key) -> Refusal {
     )
     .meta("key_id", &key.id)
     .meta("backend", backend)
+}
+
+/// Keys cannot be used, for this reason.
+pub fn sealed(reason: &str) -> Refusal {
+    Refusal::new(&SEALED, format!("sealed: {reason}"))
 }
 
 /// No key fits this field.

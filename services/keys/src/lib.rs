@@ -9,6 +9,7 @@ pub mod crypto;
 pub mod db;
 mod decisions;
 pub mod error;
+mod gate;
 pub mod import;
 pub mod keyring;
 pub mod message;
@@ -17,6 +18,7 @@ mod operations;
 pub mod policy;
 mod rpc;
 mod start;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +51,11 @@ pub struct Ports {
 pub struct Service {
     ports: Ports,
     rpc: rpc::Rpc,
+    watch: watch::Watch,
 }
+
+/// Stands as the reason until the first look is over.
+const OPENING: &str = "the key-encryption key is being asked for";
 
 /// Why the service cannot start. A missing or wrong key-encryption key is not among the reasons:
 /// then it starts sealed.
@@ -74,31 +80,41 @@ pub async fn build(
     contracts: BTreeMap<String, Contracts>,
     ports: Ports,
 ) -> Result<Service, BuildError> {
-    start::forbid_core_dumps();
+    let memory_locked = crypto::memory::guard();
     start::ensure_policy(&ports.database, config.policy_preset, &contracts).await?;
-    let check = ports.health.check("keys.unsealed");
-    let rpc = match crypto::seal::unseal(&ports.database, config.source()?).await? {
-        crypto::seal::Seal::Open(kek) => {
-            check.ok();
-            let (kek, metrics) = (Arc::new(kek), metrics::Metrics::new());
-            let local = backend::Local::new(Arc::clone(&kek));
-            let backends = backend::Backends::open(local, &config.backends, &metrics).await?;
-            rpc::Rpc::opened(keyring::Keyring::open(ports.database.clone(), kek, backends, metrics).await?)
-        }
-        crypto::seal::Seal::Sealed(reason) => {
-            check.fail(format!("sealed: {reason}"));
-            rpc::Rpc::sealed(ports.database.clone(), reason)
-        }
+    let metrics = metrics::Metrics::new();
+    let ring = Arc::new(crypto::Ring::new(config.sources()?));
+    let local = backend::Local::new(Arc::clone(&ring));
+    let watch = watch::Watch {
+        db: ports.database.clone(),
+        gate: Arc::new(gate::Gate::sealed(OPENING)),
+        ring,
+        backends: backend::Backends::open(local, &config.backends, &metrics).await?,
+        metrics,
+        check: ports.health.check("keys.unsealed"),
+        panel: metrics::Panel::new(),
+        rights: config.rights,
+        memory_locked,
     };
-    Ok(Service { ports, rpc })
+    watch.check.fail(format!("sealed: {OPENING}"));
+    // A source that is slow or away does not keep the service from answering that it is sealed.
+    tokio::time::timeout(watch::START_WAIT, watch.open()).await.unwrap_or(Ok(()))?;
+    let rpc = rpc::Rpc::new(ports.database.clone(), Arc::clone(&watch.gate));
+    Ok(Service { ports, rpc, watch })
 }
 
 impl Service {
-    /// Serves until the shutdown. The only loops look at the health of remote backends; nothing else happens here
-    /// unless it is asked for.
+    /// Serves until the shutdown, with loops beside that look after the key-encryption keys (`watch`) and the health of
+    /// remote backends.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
         let Ports { listener, tls, database: _, health } = self.ports;
-        self.rpc.watch_backends(&health, &shutdown);
+        let watch = self.watch;
+        watch.backends.watch(&health, &shutdown);
+        let of_watch = shutdown.clone();
+        shutdown.spawn("keys.watch", async move {
+            watch.look().await;
+            watch.run(of_watch).await;
+        });
         let service = KeysServiceServer::new(self.rpc)
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);

@@ -20,44 +20,32 @@ use api::keys::v1::{
     SetPolicyRequest, SetPolicyResponse, SignTransactionRequest, SignTransactionResponse,
     SignTransactionsRequest, SignTransactionsResponse, VerifyBackupRequest, VerifyBackupResponse,
 };
-use api::reasons::SEALED;
-use runtime::errors::Refusal;
-use runtime::health::Health;
+use api::keys::v1::{
+    ExportKeystoreRequest, ExportKeystoreResponse, ListDrillsRequest, ListDrillsResponse, RotateKekRequest,
+    RotateKekResponse,
+};
 use runtime::server::identity;
-use runtime::shutdown::Shutdown;
 use sea_orm::DatabaseConnection;
 use tonic::{Request, Response, Status};
 
-use crate::keyring::Keyring;
+use crate::gate::Gate;
+use crate::keyring::{Keyring, sealed};
 use crate::operations as verb;
 
 /// The service as gRPC sees it.
 pub struct Rpc {
     db: DatabaseConnection,
-    /// Or why it is sealed.
-    keyring: Result<Arc<Keyring>, &'static str>,
+    gate: Arc<Gate>,
 }
 
 impl Rpc {
-    /// With all methods.
-    pub fn opened(keyring: Keyring) -> Self {
-        Self { db: keyring.db.clone(), keyring: Ok(Arc::new(keyring)) }
-    }
-
-    /// With the methods that need no key.
-    pub fn sealed(db: DatabaseConnection, reason: &'static str) -> Self {
-        Self { db, keyring: Err(reason) }
-    }
-
-    /// Follows the health of remote backends; a sealed service has none.
-    pub fn watch_backends(&self, health: &Health, shutdown: &Shutdown) {
-        if let Ok(keyring) = &self.keyring {
-            keyring.backends.watch(health, shutdown);
-        }
+    /// The methods that need no key answer whatever the gate says.
+    pub fn new(db: DatabaseConnection, gate: Arc<Gate>) -> Self {
+        Self { db, gate }
     }
 
     fn open(&self) -> Result<&Arc<Keyring>, Status> {
-        self.keyring.as_ref().map_err(|reason| Refusal::new(&SEALED, format!("sealed: {reason}")).into())
+        self.gate.keyring().map_err(|reason| sealed(&reason).into())
     }
 }
 
@@ -77,6 +65,13 @@ macro_rules! methods {
 
             async fn list_keys(&self, request: Request<ListKeysRequest>) -> Result<Response<ListKeysResponse>, Status> {
                 Ok(Response::new(verb::list_keys::run(self.open()?, request.into_inner()).await?))
+            }
+
+            async fn list_drills(
+                &self,
+                request: Request<ListDrillsRequest>,
+            ) -> Result<Response<ListDrillsResponse>, Status> {
+                Ok(Response::new(verb::list_drills::run(self.open()?, request.into_inner()).await?))
             }
 
             async fn get_policy(&self, _: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
@@ -117,4 +112,6 @@ methods! {
     get_blast_radius(GetBlastRadiusRequest) -> GetBlastRadiusResponse;
     sign_message(SignMessageRequest) -> SignMessageResponse;
     sign_typed_data(SignTypedDataRequest) -> SignTypedDataResponse;
+    rotate_kek(RotateKekRequest) -> RotateKekResponse;
+    export_keystore(ExportKeystoreRequest) -> ExportKeystoreResponse;
 }

@@ -11,6 +11,7 @@ use api::keys::v1::{
     SignTransactionResponse, SigningIntent,
 };
 use api::types::v1::UnsignedTransaction;
+use keys::config::Rights;
 use keys::{Config, Contracts, Ports};
 use runtime::client::{self, Peer};
 use runtime::config::Secret;
@@ -47,6 +48,13 @@ pub struct Stand {
 
 pub fn config() -> Config {
     Config { kek: Some(Secret::new(KEK.to_owned())), ..Config::default() }
+}
+
+/// With every right for the operator.
+pub fn trusting() -> Config {
+    let alice = vec!["operator:alice".to_owned()];
+    let rights = Rights { export_node_key: alice.clone(), export_keystore: alice };
+    Config { rights, ..config() }
 }
 
 pub fn contracts() -> BTreeMap<String, Contracts> {

@@ -6,19 +6,20 @@ use async_trait::async_trait;
 
 use super::{Backend, Error, Held, LOCAL, Numbers, Payload, Place, Unusable, Wanted};
 use crate::crypto::envelope::Belongs;
-use crate::crypto::{Envelope, KeyEncryptionKey, SecretKey};
+use crate::crypto::seal::FIRST;
+use crate::crypto::{Envelope, Ring, SecretKey};
 use crate::db::key::Key;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Local {
-    kek: Arc<KeyEncryptionKey>,
+    ring: Arc<Ring>,
 }
 
 impl Local {
-    /// Opens and seals with this key.
-    pub fn new(kek: Arc<KeyEncryptionKey>) -> Self {
-        Self { kek }
+    /// Opens with these key-encryption keys, and seals with the newest of them.
+    pub fn new(ring: Arc<Ring>) -> Self {
+        Self { ring }
     }
 }
 
@@ -31,9 +32,10 @@ impl Backend for Local {
     async fn generate(&self, wanted: &Wanted<'_>) -> Result<Held, Error> {
         let secret = SecretKey::generate()?;
         let belongs = Belongs { key_id: wanted.key_id, role: wanted.role.as_str() };
-        let envelope = Envelope::seal(&self.kek, belongs, &secret)?;
+        let (generation, kek) = self.ring.newest().ok_or(Error::Generation(FIRST))?;
+        let envelope = Envelope::seal((generation, &kek), belongs, &secret)?;
         // What cannot be opened again must not be stored.
-        let public_key = envelope.open(&self.kek, belongs)?.public();
+        let public_key = envelope.open(&kek, belongs)?.public();
         Ok(Held { public_key, place: Place::Local(envelope) })
     }
 
@@ -44,7 +46,9 @@ impl Backend for Local {
     async fn sign(&self, key: &Key, payload: &Payload) -> Result<Numbers, Error> {
         let elsewhere = Error::Unsupported { kind: LOCAL, what: "sign with a key of another backend" };
         let envelope = key.place.envelope().ok_or(elsewhere)?;
-        let secret = envelope.open(&self.kek, key.belongs())?;
+        let generation = envelope.generation;
+        let kek = self.ring.of(generation).ok_or(Error::Generation(generation))?;
+        let secret = envelope.open(&kek, key.belongs())?;
         Ok(secret.sign_unproven(payload.digest()).map_err(|_| Unusable::Unfaithful(key.address))?)
     }
 

@@ -125,6 +125,8 @@ pub enum Error {
     Unusable(#[source] Unusable),
     #[error("opening the envelope")]
     Envelope(#[from] Unauthentic),
+    #[error("the key-encryption key of generation {0} is not here")]
+    Generation(i32),
     #[error("making a secret")]
     Randomness(#[from] NoRandomness),
 }

@@ -16,8 +16,8 @@ const BACKENDS_MAX: usize = 32;
 /// Between two looks at the health of a backend.
 const LOOK_PAUSE: Duration = Duration::from_secs(10);
 
-/// All backends.
-#[derive(Debug)]
+/// All backends; cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Backends {
     local: Arc<dyn Backend>,
     remote: BTreeMap<String, Arc<dyn Backend>>,

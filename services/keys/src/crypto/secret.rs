@@ -5,16 +5,16 @@ use std::fmt;
 use alloy_primitives::{Address, B256, Signature, keccak256};
 use domain::pubkey::PublicKey;
 use k256::ecdsa::SigningKey;
-use zeroize::Zeroizing;
 
+use super::Pinned;
 use super::aead::{self, NoRandomness};
 use crate::backend::{Numbers, proof};
 
 /// Draws needed to hit a scalar: one, but for a chance of 2^-128.
 const DRAWS_MAX: usize = 8;
 
-/// A secret scalar, wiped when dropped.
-pub struct SecretKey(Box<Zeroizing<[u8; 32]>>);
+/// A secret scalar on a page of its own, wiped when dropped.
+pub struct SecretKey(Pinned);
 
 /// The bytes are not a secret of secp256k1.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +30,7 @@ impl SecretKey {
     /// A new secret from the randomness of the operating system.
     pub fn generate() -> Result<Self, NoRandomness> {
         for _ in 0..DRAWS_MAX {
-            if let Ok(secret) = Self::from_slice(aead::random::<32>()?.as_slice()) {
+            if let Ok(secret) = Self::from_pinned(aead::random_key()?) {
                 return Ok(secret);
             }
         }
@@ -39,9 +39,18 @@ impl SecretKey {
 
     /// Takes exactly 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, NotAScalar> {
-        let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(bytes.try_into().map_err(|_| NotAScalar)?);
+        if bytes.len() != 32 {
+            return Err(NotAScalar);
+        }
+        let mut pinned = Pinned::zeroed();
+        pinned.copy_from_slice(bytes);
+        Self::from_pinned(pinned)
+    }
+
+    /// Takes thirty-two bytes that are on their own page already.
+    pub fn from_pinned(bytes: Pinned) -> Result<Self, NotAScalar> {
         SigningKey::from_slice(bytes.as_slice()).map_err(|_| NotAScalar)?;
-        Ok(Self(Box::new(bytes)))
+        Ok(Self(bytes))
     }
 
     /// The bytes, for encryption only.

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 
 use alloy_primitives::{Address, B256, U256};
-use sea_orm::{FromQueryResult, QueryResult};
-use store::column::{Hash, Wei};
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult};
+use store::column::{Addr, Hash, Wei};
 use store::rows::Rows;
 use store::standing::Standing;
+use store::statement;
 
 use crate::error::Failure;
 
@@ -248,4 +249,22 @@ fn decided_of(row: &QueryResult) -> Result<(usize, Decided), Failure> {
     let from_0 = |number: i32| usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
     let (place, way) = from_0(question).zip(from_0(way)).ok_or_else(unreadable)?;
     Ok((place, Decided { decision, way }))
+}
+
+/// The end of what was signed for an account.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct LastNonce {
+    pub chain_id: i64,
+    pub account: Addr,
+    pub nonce: i64,
+}
+
+/// The highest guarded nonce of each account.
+pub async fn last_nonces<C: ConnectionTrait>(db: &C) -> Result<Vec<LastNonce>, Failure> {
+    let sql = "SELECT chain_id, account, max(nonce) AS nonce FROM keys.nonce_guard
+                GROUP BY chain_id, account ORDER BY chain_id, account";
+    LastNonce::find_by_statement(statement(sql, []))
+        .all(db)
+        .await
+        .map_err(Failure::at("reading the last nonces"))
 }

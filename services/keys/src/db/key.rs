@@ -27,8 +27,10 @@ pub enum Role {
 }
 
 /// Whether a key may sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
+    #[default]
     Enabled,
     Disabled,
     Frozen,
@@ -85,8 +87,8 @@ impl Key {
     }
 }
 
-const COLUMNS: &str = "id, name, role, state, backend, reference, address, public_key, labels, envelope_version, \
-                       wrapped_data_key, ciphertext, created_at, backup_proven_at";
+const COLUMNS: &str = "id, name, role, state, backend, reference, address, public_key, labels, kek_generation, \
+                       envelope_version, wrapped_data_key, ciphertext, created_at, backup_proven_at";
 
 #[derive(FromQueryResult)]
 struct Row {
@@ -99,6 +101,7 @@ struct Row {
     address: Addr,
     public_key: Vec<u8>,
     labels: serde_json::Value,
+    kek_generation: Option<i32>,
     envelope_version: Option<i32>,
     wrapped_data_key: Option<Vec<u8>>,
     ciphertext: Option<Vec<u8>>,
@@ -111,11 +114,13 @@ impl TryFrom<Row> for Key {
 
     fn try_from(row: Row) -> Result<Self, Failure> {
         let Row { id, name, role, state, backend, reference, address, public_key, labels, .. } = row;
-        let Row { envelope_version, wrapped_data_key, ciphertext, created_at, backup_proven_at, .. } = row;
+        let Row { kek_generation, envelope_version, wrapped_data_key, ciphertext, .. } = row;
+        let Row { created_at, backup_proven_at, .. } = row;
         let broken = |column| Failure::KeyRow { key_id: id.clone(), column };
-        let place = match (backend.as_str(), reference, envelope_version, wrapped_data_key, ciphertext) {
-            (LOCAL, None, Some(version), Some(wrapped_data_key), Some(ciphertext)) => {
-                Place::Local(Envelope { version, wrapped_data_key, ciphertext })
+        let wrapping = kek_generation.zip(wrapped_data_key);
+        let place = match (backend.as_str(), reference, envelope_version, wrapping, ciphertext) {
+            (LOCAL, None, Some(version), Some((generation, wrapped_data_key)), Some(ciphertext)) => {
+                Place::Local(Envelope { version, generation, wrapped_data_key, ciphertext })
             }
             (LOCAL, ..) => return Err(broken("ciphertext")),
             (_, Some(reference), None, None, None) => Place::Remote { backend, reference },
@@ -137,11 +142,7 @@ impl TryFrom<Row> for Key {
 }
 
 /// Adds a key; `None` if its id, name or address is taken.
-pub async fn insert<C: ConnectionTrait>(
-    tx: &C,
-    key: &Key,
-    kek_generation: i32,
-) -> Result<Option<Key>, Failure> {
+pub async fn insert<C: ConnectionTrait>(tx: &C, key: &Key) -> Result<Option<Key>, Failure> {
     let Key { id, name, role, state, place, address, public_key, labels, created_at: _, backup_proven_at } =
         key;
     let envelope = place.envelope();
@@ -155,7 +156,7 @@ pub async fn insert<C: ConnectionTrait>(
         Addr(*address).into(),
         public_key.bytes64().to_vec().into(),
         labels.into(),
-        envelope.map(|_| kek_generation).into(),
+        envelope.map(|envelope| envelope.generation).into(),
         envelope.map(|envelope| envelope.version).into(),
         envelope.map(|envelope| envelope.wrapped_data_key.clone()).into(),
         envelope.map(|envelope| envelope.ciphertext.clone()).into(),
@@ -200,6 +201,16 @@ pub async fn page<C: ConnectionTrait>(
     let values = [role.map(Role::as_str).into(), time.into(), id.into(), i64::from(limit).into()];
     let rows =
         Row::find_by_statement(statement(sql, values)).all(db).await.map_err(Failure::at("listing keys"))?;
+    rows.into_iter().map(Key::try_from).collect()
+}
+
+/// At most `limit` keys whose data key is wrapped by a generation before this one.
+pub async fn behind<C: ConnectionTrait>(db: &C, generation: i32, limit: u32) -> Result<Vec<Key>, Failure> {
+    let sql = format!("SELECT {COLUMNS} FROM keys.key WHERE kek_generation < $1 ORDER BY id LIMIT $2");
+    let rows = Row::find_by_statement(statement(sql, [generation.into(), i64::from(limit).into()]))
+        .all(db)
+        .await
+        .map_err(Failure::at("listing keys under older key-encryption keys"))?;
     rows.into_iter().map(Key::try_from).collect()
 }
 

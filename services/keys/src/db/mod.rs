@@ -3,6 +3,7 @@
 pub mod approval;
 pub mod audit;
 pub mod decision;
+pub mod drill;
 pub mod frozen_label;
 pub mod kek;
 pub mod key;

@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
 use crate::backend::{Held, Place};
-use crate::crypto::{Envelope, SecretKey, envelope, seal};
+use crate::crypto::{Envelope, SecretKey, envelope};
 use crate::db;
 use crate::db::key::{Key, Labels, Role, State};
 use crate::error::{Declined, Failure};
@@ -21,13 +21,17 @@ pub struct Newcomer {
     pub name: String,
     pub role: Role,
     pub labels: Labels,
+    pub state: State,
     /// When its archive was just decrypted.
     pub backup_proven_at: Option<OffsetDateTime>,
 }
 
-/// A fresh id: sorted by time of creation.
-pub fn fresh_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+impl Newcomer {
+    /// A new key, under an id that sorts by time of creation.
+    pub fn fresh(name: String, role: Role, labels: Labels) -> Self {
+        let id = uuid::Uuid::now_v7().to_string();
+        Self { id, name, role, labels, state: State::Enabled, backup_proven_at: None }
+    }
 }
 
 /// Refuses a name or an address that is here already.
@@ -51,9 +55,10 @@ pub async fn is_new<C: ConnectionTrait>(
 pub fn prepare(keyring: &Keyring, newcomer: Newcomer, secret: &SecretKey) -> Result<Key, Failure> {
     secret.prove()?;
     let belongs = envelope::Belongs { key_id: &newcomer.id, role: newcomer.role.as_str() };
-    let envelope = Envelope::seal(&keyring.kek, belongs, secret)?;
+    let (generation, kek) = keyring.newest_kek()?;
+    let envelope = Envelope::seal((generation, &kek), belongs, secret)?;
     // What cannot be opened again must not be stored.
-    let opened = envelope.open(&keyring.kek, belongs);
+    let opened = envelope.open(&kek, belongs);
     let opened = opened.map_err(|source| Failure::Envelope { key_id: newcomer.id.clone(), source })?;
     Ok(keep(newcomer, Held { public_key: opened.public(), place: Place::Local(envelope) }))
 }
@@ -66,7 +71,7 @@ pub async fn prove(keyring: &Keyring, newcomer: Newcomer, held: Held) -> Result<
 }
 
 fn keep(newcomer: Newcomer, held: Held) -> Key {
-    let Newcomer { id, name, role, labels, backup_proven_at } = newcomer;
+    let Newcomer { id, name, role, labels, state, backup_proven_at } = newcomer;
     let Held { public_key, place } = held;
     Key {
         address: public_key.address(),
@@ -76,7 +81,7 @@ fn keep(newcomer: Newcomer, held: Held) -> Key {
         name,
         role,
         labels,
-        state: State::Enabled,
+        state,
         created_at: OffsetDateTime::now_utc(),
         backup_proven_at,
     }
@@ -85,7 +90,14 @@ fn keep(newcomer: Newcomer, held: Held) -> Key {
 /// Stores a prepared key, or says who has its place.
 pub async fn store<C: ConnectionTrait>(tx: &C, key: &Key) -> Result<Key, Declined> {
     is_new(tx, &key.name, Some(key.address)).await?;
-    match db::key::insert(tx, key, seal::GENERATION).await? {
+    if let Some(envelope) = key.place.envelope() {
+        let newest = db::kek::hold_newest(tx).await?;
+        if envelope.generation != newest {
+            // A rotation began after `prepare`; under the old key this secret would be left behind.
+            return Err(Failure::GenerationMissing { generation: newest }.into());
+        }
+    }
+    match db::key::insert(tx, key).await? {
         Some(stored) => Ok(stored),
         // Somebody was faster between the look and the insert.
         None => {

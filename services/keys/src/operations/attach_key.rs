@@ -60,7 +60,7 @@ async fn attach(
         let refusal = bad(&KEY_ADDRESS_MISMATCH, "expected_address", why);
         return Err(refusal.meta("expected", expected).meta("derived", address).into());
     }
-    let newcomer = Newcomer { id: admit::fresh_id(), name, role, labels, backup_proven_at: None };
+    let newcomer = Newcomer::fresh(name, role, labels);
     let key = admit::prove(keyring, newcomer, held).await?;
     let entry = &Entry { intent: format!("{} with address {address}", entry.intent), ..entry.clone() };
     if validate_only {

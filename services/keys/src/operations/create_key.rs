@@ -46,7 +46,7 @@ async fn create(
     let backend_name = if backend.is_empty() { LOCAL } else { backend.as_str() };
     let backend = keyring.backends.named(backend_name).ok_or_else(|| no_backend(backend_name))?;
     let entry = &Entry { intent: format!("{} in {backend_name}", entry.intent), ..entry.clone() };
-    let newcomer = Newcomer { id: admit::fresh_id(), name, role, labels, backup_proven_at: None };
+    let newcomer = Newcomer::fresh(name, role, labels);
     if validate_only {
         admit::is_new(&keyring.db, &newcomer.name, None).await?;
         db::audit::append(

@@ -8,6 +8,7 @@ pub mod confirm_key_backup;
 pub mod create_key;
 mod denial;
 pub mod explain_policy;
+pub mod export_keystore;
 pub mod export_node_key;
 pub mod freeze_label;
 pub mod get_blast_radius;
@@ -16,6 +17,7 @@ pub mod get_policy;
 pub mod import_key;
 pub mod list_approvals;
 pub mod list_audit_records;
+pub mod list_drills;
 pub mod list_frozen_labels;
 pub mod list_keys;
 mod message;
@@ -23,6 +25,7 @@ pub mod once;
 mod quorum;
 pub mod restore_keys;
 pub mod revoke_approval;
+pub mod rotate_kek;
 pub mod set_key_state;
 pub mod set_policy;
 pub mod sign;
@@ -34,6 +37,9 @@ pub mod verify_backup;
 pub mod wire;
 
 pub use sign::{transaction as sign_transaction, transactions as sign_transactions};
+
+use api::reasons::EXPORT_FORBIDDEN;
+use runtime::errors::Refusal;
 
 use crate::audit::Entry;
 use crate::db;
@@ -57,6 +63,16 @@ async fn recorded<T>(
         }
         done => done,
     }
+}
+
+/// Whether a secret may leave at the wish of this caller, even encrypted. The method table says only
+/// who may ask.
+fn may_export(named: &[String], caller: &str) -> Result<(), Refusal> {
+    if named.iter().any(|name| name == caller) {
+        return Ok(());
+    }
+    let why = format!("{caller} has no right to this export");
+    Err(Refusal::new(&EXPORT_FORBIDDEN, why).meta("caller", caller))
 }
 
 /// The beginning of a caller's text, for a record.

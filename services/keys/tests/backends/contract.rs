@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use keys::backend::{Backend, Backends, Error, Held, Local, Payload, Place, Settings, Wanted, proof};
-use keys::crypto::KeyEncryptionKey;
+use keys::crypto::kek::Sources;
+use keys::crypto::{KeyEncryptionKey, Ring};
 use keys::db::key::{Key, Role, State};
 use keys::metrics::Metrics;
 use rand::RngExt;
@@ -19,10 +20,17 @@ const QUICKLY: Duration = Duration::from_secs(4);
 /// A backend as the service makes it, with its bounds.
 pub async fn open(settings: Settings) -> Arc<dyn Backend> {
     runtime::install_crypto_provider();
-    let local = Local::new(Arc::new(KeyEncryptionKey::from_bytes(&[7; 32])));
+    let local = local(7);
     let configured = BTreeMap::from([(NAME.to_owned(), settings)]);
     let backends = Backends::open(local, &configured, &Metrics::new()).await.unwrap();
     Arc::clone(backends.named(NAME).unwrap())
+}
+
+/// Local keys under a first key-encryption key of this byte.
+pub fn local(byte: u8) -> Local {
+    let ring = Ring::new(Sources::default());
+    ring.add(1, KeyEncryptionKey::from_bytes(&[byte; 32]));
+    Local::new(Arc::new(ring))
 }
 
 /// Some key id, as the service gives them out.

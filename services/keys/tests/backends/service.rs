@@ -15,7 +15,7 @@ use super::gate::Gate;
 use super::pkcs11::{Hsm, PIN};
 use super::web3signer;
 use super::web3signer_stub::Stub;
-use crate::stand::{INFO, METIS, Stand, address_of, config, metis, refusal, request};
+use crate::stand::{INFO, METIS, Stand, address_of, trusting, metis, refusal, request};
 
 fn fresh() -> String {
     uuid::Uuid::now_v7().to_string()
@@ -23,7 +23,7 @@ fn fresh() -> String {
 
 fn with(backends: impl IntoIterator<Item = (&'static str, Settings)>) -> Config {
     let backends: BTreeMap<_, _> = backends.into_iter().map(|(name, of)| (name.to_owned(), of)).collect();
-    Config { backends, ..config() }
+    Config { backends, ..trusting() }
 }
 
 fn attach(name: &str, backend: &str, reference: &str) -> AttachKeyRequest {
@@ -105,13 +105,21 @@ async fn a_key_that_cannot_leave_is_in_no_archive_and_an_operator_vouches_for_it
     let identity = age::x25519::Identity::generate();
     let recipient = identity.to_public().to_string();
 
-    let named = BackupKeysRequest { key_ids: vec![hard.id.clone()], recipients: vec![recipient.clone()] };
+    let named = BackupKeysRequest {
+        key_ids: vec![hard.id.clone()],
+        recipients: vec![recipient.clone()],
+        ..BackupKeysRequest::default()
+    };
     let refused = refusal(&operator.backup_keys(named).await.unwrap_err());
     assert_eq!((refused.reason.as_str(), refused.code), ("KEY_NOT_EXPORTABLE", Code::FailedPrecondition));
-    let export = ExportNodeKeyRequest { id: hard.id.clone(), recipient: recipient.clone() };
+    let export = ExportNodeKeyRequest {
+        id: hard.id.clone(),
+        recipient: recipient.clone(),
+        ..ExportNodeKeyRequest::default()
+    };
     assert_eq!(refusal(&operator.export_node_key(export).await.unwrap_err()).reason, "KEY_NOT_EXPORTABLE");
 
-    let every = BackupKeysRequest { key_ids: vec![], recipients: vec![recipient] };
+    let every = BackupKeysRequest { recipients: vec![recipient], ..BackupKeysRequest::default() };
     let archive = operator.backup_keys(every).await.unwrap().into_inner();
     assert_eq!(archive.key_ids, std::slice::from_ref(&soft.id));
     assert_eq!(archive.not_exportable_key_ids, std::slice::from_ref(&hard.id));

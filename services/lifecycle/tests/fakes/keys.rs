@@ -251,4 +251,19 @@ impl KeysService for FakeKeys {
     ) -> Result<Response<SignTypedDataResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
+    async fn rotate_kek(&self, _: Request<RotateKekRequest>) -> Result<Response<RotateKekResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn list_drills(
+        &self,
+        _: Request<ListDrillsRequest>,
+    ) -> Result<Response<ListDrillsResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn export_keystore(
+        &self,
+        _: Request<ExportKeystoreRequest>,
+    ) -> Result<Response<ExportKeystoreResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
 }

@@ -1,5 +1,7 @@
 //! `seqctl keys`: made, backed up, proven, restored. Secrets come from files, stdin or prompts, never from flags.
 
+mod at_rest;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +59,9 @@ pub enum Command {
         /// Only these keys, by name.
         #[arg(long = "key")]
         keys: Vec<String>,
+        /// Only keys with this label KEY=VALUE; may be repeated, then all must fit.
+        #[arg(long = "label")]
+        labels: Vec<String>,
         /// File to write.
         #[arg(long)]
         out: PathBuf,
@@ -87,10 +92,15 @@ pub enum Command {
         /// age1... recipient of the node.
         #[arg(long)]
         recipient: String,
+        /// node_key.json of an existing node, which then keeps its id.
+        #[arg(long)]
+        node_key: Option<PathBuf>,
         /// File to write.
         #[arg(long)]
         out: PathBuf,
     },
+    #[command(flatten)]
+    AtRest(at_rest::Command),
 }
 
 /// A new key.
@@ -150,21 +160,12 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
         }
         Command::Policy(command) => super::keys_policy::run(command, session, out).await,
         Command::Approval(command) => super::keys_approval::run(command, session, out).await,
-        Command::Backup { recipients, keys, out: path } => {
-            backup(session, out, recipients, keys, &path).await
+        Command::Backup { recipients, keys, labels: pairs, out: path } => {
+            let request = BackupKeysRequest { recipients, labels: labels(pairs)?, key_ids: Vec::new() };
+            backup(session, out, request, keys, &path).await
         }
         Command::VerifyBackup { archive, identity } => {
-            let request = VerifyBackupRequest {
-                archive: file(&archive)?.into(),
-                identity: secret(identity.as_deref())?,
-            };
-            let answer = session.keys().verify_backup(request).await?.into_inner();
-            out.print("sequencer.keys.v1.VerifyBackupResponse", &answer, || {
-                let mut rows = Rows::properties();
-                rows.add(["proven restorable", &answer.proven_key_ids.len().to_string()])
-                    .add(["not in this archive", &answer.missing_key_ids.len().to_string()]);
-                rows
-            })
+            verify_backup(session, out, &archive, identity.as_deref()).await
         }
         Command::Restore { archive, identity, dry_run } => {
             let request = RestoreKeysRequest {
@@ -176,9 +177,10 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             let answer = session.keys().restore_keys(request).await?.into_inner();
             out.print("sequencer.keys.v1.RestoreKeysResponse", &answer, || rows(answer.restored.iter()))
         }
-        Command::ExportNode { name, recipient, out: path } => {
-            export_node(session, out, &name, recipient, &path).await
+        Command::ExportNode { name, recipient, node_key, out: path } => {
+            export_node(session, out, &name, recipient, node_key.as_deref(), &path).await
         }
+        Command::AtRest(command) => at_rest::run(command, session, out).await,
     }
 }
 
@@ -201,33 +203,56 @@ async fn create(new: New, backend: Option<String>, session: &Session, out: &Prin
     Ok(())
 }
 
+async fn verify_backup(
+    session: &Session,
+    out: &Printer,
+    archive: &Path,
+    identity: Option<&Path>,
+) -> Result<()> {
+    let request = VerifyBackupRequest { archive: file(archive)?.into(), identity: secret(identity)? };
+    let answer = session.keys().verify_backup(request).await?.into_inner();
+    out.print("sequencer.keys.v1.VerifyBackupResponse", &answer, || {
+        let mut rows = Rows::properties();
+        let contents = answer.contents.clone().unwrap_or_default();
+        rows.add(["proven restorable", &answer.proven_key_ids.len().to_string()])
+            .add(["not in this archive", &answer.missing_key_ids.len().to_string()])
+            .add(["made", &utc(contents.create_time.as_ref())])
+            .add(["policy version", &contents.policy_version.to_string()])
+            .add(["audit log ended at", &contents.audit_sequence.to_string()])
+            .add(["with hash", &contents.audit_hash]);
+        rows
+    })
+}
+
 async fn export_node(
     session: &Session,
     out: &Printer,
     name: &str,
     recipient: String,
+    node_key: Option<&Path>,
     path: &Path,
 ) -> Result<()> {
     let id = key_id(session, name).await?.context("give the key by name")?;
-    let answer = session.keys().export_node_key(ExportNodeKeyRequest { id, recipient }).await?.into_inner();
+    let node_key = node_key.map(file).transpose()?.unwrap_or_default();
+    let node_key_json = String::from_utf8(node_key).context("the node key is not text")?;
+    let request = ExportNodeKeyRequest { id, recipient, node_key_json };
+    let answer = session.keys().export_node_key(request).await?.into_inner();
     write_new(path, &answer.archive)?;
-    out.note(&format!("{} files in {}", answer.files.len(), path.display()));
+    out.note(&format!("{} files of node {} in {}", answer.files.len(), answer.node_id, path.display()));
     Ok(())
 }
 
 async fn backup(
     session: &Session,
     out: &Printer,
-    recipients: Vec<String>,
+    mut request: BackupKeysRequest,
     names: Vec<String>,
     path: &Path,
 ) -> Result<()> {
-    let mut key_ids = Vec::new();
     for name in names {
-        key_ids.push(key_id(session, &name).await?.context("give keys by name")?);
+        request.key_ids.push(key_id(session, &name).await?.context("give keys by name")?);
     }
-    let mut answer =
-        session.keys().backup_keys(BackupKeysRequest { key_ids, recipients }).await?.into_inner();
+    let mut answer = session.keys().backup_keys(request).await?.into_inner();
     write_new(path, &answer.archive)?;
     // The archive is in the file; on the screen it would only be noise.
     answer.archive.clear();

@@ -95,6 +95,8 @@ pub const GRPC: &[Method] = &[
     read("/sequencer.keys.v1.KeysService/GetPolicy", OPERATORS),
     write("/sequencer.keys.v1.KeysService/SetPolicy", OPERATORS),
     read("/sequencer.keys.v1.KeysService/ListAuditRecords", OPERATORS),
+    read("/sequencer.keys.v1.KeysService/GetAuditHead", OPERATORS),
+    repeatable("/sequencer.keys.v1.KeysService/ConfirmNonceFloor", OPERATORS),
     // indexer
     read("/sequencer.indexer.v1.IndexerService/ListNetworks", READERS),
     read("/sequencer.indexer.v1.IndexerService/GetChainParameters", READERS),

@@ -140,6 +140,9 @@ registry! {
     IDENTITY_MALFORMED = invalid "Give an age identity (AGE-SECRET-KEY-1...).";
     ARCHIVE_INVALID = invalid "The archive cannot be decrypted with this identity, or is damaged; nothing was written.";
     SEALED = unavailable "The key-encryption key is missing or wrong: give it and restart.";
+    GUARD_UNPROVEN = unavailable "The database was restored from an older state: confirm a nonce floor for this account (`seqctl keys confirm-floor`).";
+    NONCE_BELOW_FLOOR = refused "An operator confirmed that nonces below the floor in the metadata are used or given up: take a higher one.";
+    GUARD_PROVEN = refused "The database was not restored: no nonce floor is needed.";
     // signing
     POLICY_DENIED = denied "No rule of the policy allows this; the metadata names the nearest rule and its bound.";
     POLICY_INVALID = invalid "The policy document does not parse or contradicts itself.";

@@ -14,6 +14,7 @@ use crate::crypto::{KeyEncryptionKey, SecretKey};
 use crate::db;
 use crate::db::key::Key;
 use crate::error::{Declined, Failure};
+use crate::floors::Floors;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 
@@ -26,6 +27,8 @@ pub struct Keyring {
     pub db: DatabaseConnection,
     pub kek: KeyEncryptionKey,
     pub metrics: Metrics,
+    /// Whether the conflict guard can be believed.
+    pub floors: Floors,
     policy: RwLock<Arc<InForce>>,
     keys: RwLock<HashMap<String, Arc<Key>>>,
 }
@@ -41,7 +44,8 @@ impl Keyring {
     /// Opens the installation with the policy that is stored.
     pub async fn open(db: DatabaseConnection, kek: KeyEncryptionKey) -> Result<Self, Failure> {
         let policy = RwLock::new(Arc::new(in_force(&db).await?));
-        Ok(Self { db, kek, metrics: Metrics::new(), policy, keys: RwLock::default() })
+        let floors = Floors::load(&db).await?;
+        Ok(Self { db, kek, metrics: Metrics::new(), floors, policy, keys: RwLock::default() })
     }
 
     /// The policy as last read.

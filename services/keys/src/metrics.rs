@@ -1,13 +1,14 @@
 //! What the service counts.
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram};
+use opentelemetry::metrics::{Counter, Gauge, Histogram};
 
 /// The instruments; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     decisions: Counter<u64>,
     signing: Histogram<f64>,
+    uncovered: Gauge<u64>,
 }
 
 impl Metrics {
@@ -24,6 +25,10 @@ impl Metrics {
                 .with_unit("s")
                 .with_description("Time from request to signature, with the durable decision")
                 .build(),
+            uncovered: meter
+                .u64_gauge("keys.audit.uncovered_records")
+                .with_description("Records of the audit log behind the last signed and published head")
+                .build(),
         }
     }
 
@@ -35,6 +40,11 @@ impl Metrics {
             KeyValue::new("reason", reason),
         ];
         self.decisions.add(1, &attributes);
+    }
+
+    /// Records behind the last published head.
+    pub fn uncovered(&self, records: u64) {
+        self.uncovered.record(records, &[]);
     }
 
     /// One signature.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use api::keys::v1::keys_service_server::KeysService;
 use api::keys::v1::{
-    BackupKeysRequest, BackupKeysResponse, CreateKeyRequest, CreateKeyResponse, ExportNodeKeyRequest,
-    ExportNodeKeyResponse, GetKeyRequest, GetKeyResponse, GetPolicyRequest, GetPolicyResponse,
+    BackupKeysRequest, BackupKeysResponse, ConfirmNonceFloorRequest, ConfirmNonceFloorResponse,
+    CreateKeyRequest, CreateKeyResponse, ExportNodeKeyRequest, ExportNodeKeyResponse, GetAuditHeadRequest,
+    GetAuditHeadResponse, GetKeyRequest, GetKeyResponse, GetPolicyRequest, GetPolicyResponse,
     ImportKeyRequest, ImportKeyResponse, ListAuditRecordsRequest, ListAuditRecordsResponse, ListKeysRequest,
     ListKeysResponse, RestoreKeysRequest, RestoreKeysResponse, SetKeyStateRequest, SetKeyStateResponse,
     SetPolicyRequest, SetPolicyResponse, SignTransactionRequest, SignTransactionResponse,
@@ -65,6 +66,13 @@ macro_rules! methods {
                 Ok(Response::new(verb::get_policy::run(&self.db).await?))
             }
 
+            async fn get_audit_head(
+                &self,
+                request: Request<GetAuditHeadRequest>,
+            ) -> Result<Response<GetAuditHeadResponse>, Status> {
+                Ok(Response::new(verb::get_audit_head::run(&self.db, request.into_inner()).await?))
+            }
+
             async fn list_audit_records(
                 &self,
                 request: Request<ListAuditRecordsRequest>,
@@ -85,4 +93,5 @@ methods! {
     export_node_key(ExportNodeKeyRequest) -> ExportNodeKeyResponse;
     sign_transaction(SignTransactionRequest) -> SignTransactionResponse;
     set_policy(SetPolicyRequest) -> SetPolicyResponse;
+    confirm_nonce_floor(ConfirmNonceFloorRequest) -> ConfirmNonceFloorResponse;
 }

@@ -2,6 +2,8 @@
 
 pub mod audit;
 pub mod decision;
+pub mod head;
 pub mod kek;
 pub mod key;
 pub mod policy;
+pub mod restoration;

@@ -2,8 +2,10 @@
 
 pub mod admit;
 pub mod backup_keys;
+pub mod confirm_nonce_floor;
 pub mod create_key;
 pub mod export_node_key;
+pub mod get_audit_head;
 pub mod get_key;
 pub mod get_policy;
 pub mod import_key;
@@ -42,6 +44,6 @@ async fn recorded<T>(
 }
 
 /// The beginning of a caller's text, for a record.
-fn clip(text: &str) -> String {
+pub(crate) fn clip(text: &str) -> String {
     text.chars().take(CLIPPED_CHARS).filter(|c| !c.is_control()).collect()
 }

@@ -9,7 +9,7 @@ use runtime::errors::Refusal;
 use sha2::{Digest, Sha256};
 
 use super::{recorded, wire};
-use crate::audit::Entry;
+use crate::audit::{self, Entry};
 use crate::db;
 use crate::error::{Declined, Failure};
 use crate::keyring::Keyring;
@@ -36,7 +36,7 @@ async fn set(
     request: SetPolicyRequest,
 ) -> Result<SetPolicyResponse, Declined> {
     let SetPolicyRequest { toml, expected_version, validate_only } = request;
-    Policy::parse(&toml).map_err(|invalid| bad(&POLICY_INVALID, "toml", invalid))?;
+    let parsed = &Policy::parse(&toml).map_err(|invalid| bad(&POLICY_INVALID, "toml", invalid))?;
     let (toml, caller) = (toml.as_str(), entry.caller.as_str());
     let answer = store::in_transaction(&keyring.db, move |tx| {
         Box::pin(async move {
@@ -44,6 +44,10 @@ async fn set(
             if u64::try_from(before.version) != Ok(expected_version) {
                 return Err(conflict(before.version).into());
             }
+            let difference = Policy::parse(&before.toml)
+                .map_or("the one before does not parse any more".to_owned(), |old| {
+                    audit::of_policies(&old, parsed)
+                });
             let after = if validate_only {
                 before
             } else {
@@ -51,9 +55,9 @@ async fn set(
                 db::policy::insert(&tx, next, toml, caller).await?.ok_or_else(|| conflict(next))?
             };
             let intent = if validate_only {
-                format!("{} (validate only)", entry.intent)
+                format!("{} (validate only): {difference}", entry.intent)
             } else {
-                entry.intent.clone()
+                format!("{}: {difference}", entry.intent)
             };
             db::audit::append(&tx, Entry { intent, ..entry.clone() }.allowed()).await?;
             Ok::<_, Declined>(SetPolicyResponse { policy: Some(wire::policy(after)) })

@@ -75,11 +75,16 @@ async fn sign(
 ) -> Result<SignTransactionResponse, Declined> {
     let key = keyring.key(&request.key_id).await?;
     let asked = parse(request, key.address)?;
+    let Asked { transaction: TxEip1559 { chain_id, nonce, .. }, .. } = &asked;
+    keyring.floors.allow(&keyring.db, *chain_id, key.address, *nonce).await?;
     for _ in 0..ATTEMPTS_MAX {
         let policy = keyring.policy();
         let judged = judge(&policy, &key, &entry.caller, &asked);
         let question = question(&policy, &key, entry, &asked, &judged);
-        let decision = decide(&keyring.db, question).await?;
+        let decision = match decide(&keyring.db, question).await {
+            Ok(decision) => decision,
+            Err(failure) => return Err(keyring.floors.explained(&keyring.db, key.address, failure).await),
+        };
         if decision == Decision::Stale {
             keyring.reload_policy().await?;
             continue;

@@ -66,7 +66,7 @@ impl Keyring {
         if let Some(key) = cached {
             return Ok(key);
         }
-        let key = Arc::new(db::key::of_id(&self.db, id).await?.ok_or_else(|| not_found("id"))?);
+        let key = Arc::new(db::key::of_id(&self.db, id).await?.ok_or_else(|| not_found("key_id"))?);
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         if keys.len() >= CACHED_MAX {
             keys.clear();

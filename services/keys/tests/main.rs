@@ -5,8 +5,11 @@
 
 mod audit;
 mod backups;
+mod durable;
 mod guard;
+mod heads;
 mod keys;
+mod malformed;
 mod policy;
 mod secrecy;
 mod signing;

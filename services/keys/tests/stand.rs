@@ -17,6 +17,7 @@ use runtime::errors::{Decoded, refusal_of};
 use runtime::health::Health;
 use runtime::shutdown::Shutdown;
 use runtime::tls::{Tls, TlsConfig};
+use sea_orm::DatabaseConnection;
 use testkit::{Pki, TestDb};
 use tokio::net::TcpListener;
 use tonic::Status;
@@ -36,6 +37,9 @@ pub struct Stand {
     pub operator: Client,
     pub lifecycle: Client,
     pub gateway: Client,
+    /// As the operator and as lifecycle, for requests that no generated client makes.
+    pub manager: Peer,
+    pub signer: Peer,
     pub health: Health,
     shutdown: Shutdown,
     _certificates: tempfile::TempDir,
@@ -56,30 +60,30 @@ impl Stand {
     }
 
     pub async fn with(db: &TestDb, config: Config) -> Self {
+        Self::on(db.connect("keys").await, config).await
+    }
+
+    pub async fn on(database: DatabaseConnection, config: Config) -> Self {
         runtime::install_crypto_provider();
         let directory = tempfile::tempdir().unwrap();
         let pki = Pki::new(directory.path(), "metis.test").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
         let health = Health::new();
-        let ports = Ports {
-            listener,
-            tls: tls(&pki, "keys"),
-            database: db.connect("keys").await,
-            health: health.clone(),
-        };
+        let ports = Ports { listener, tls: tls(&pki, "keys"), database, health: health.clone() };
         let shutdown = Shutdown::new();
         let service = keys::build(config, contracts(), ports).await.unwrap();
         let run = service.run(shutdown.clone());
         shutdown.spawn("keys", async move { run.await.unwrap() });
-        let client = |name: &str| {
-            let tls = tls(&pki, name);
-            KeysServiceClient::new(client::channel(target, "keys", tls).with_methods(api::methods::grpc()))
-        };
+        let peer =
+            |name: &str| client::channel(target, "keys", tls(&pki, name)).with_methods(api::methods::grpc());
+        let client = |name: &str| KeysServiceClient::new(peer(name));
         Self {
             operator: client("operator:alice"),
             lifecycle: client("lifecycle"),
             gateway: client("gateway"),
+            manager: peer("operator:alice"),
+            signer: peer("lifecycle"),
             health,
             shutdown,
             _certificates: directory,
@@ -109,6 +113,15 @@ impl Stand {
             .map(|r| r.into_inner())
             .map_err(|s| refusal(&s))
     }
+}
+
+/// A place to be served at, for a service that is built and not run.
+pub async fn ports(database: DatabaseConnection) -> Ports {
+    runtime::install_crypto_provider();
+    let directory = tempfile::tempdir().unwrap();
+    let pki = Pki::new(directory.path(), "metis.test").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    Ports { listener, tls: tls(&pki, "keys"), database, health: Health::new() }
 }
 
 impl Drop for Stand {

@@ -4,6 +4,7 @@
 //! measured from outside, on the release binaries, as a user would meet it; where there is a bound that no system
 //! could beat, it is measured in the same run and stands in `limit`. See [`report`] for what a line says.
 
+mod audit;
 mod demo;
 mod event;
 mod index;
@@ -24,11 +25,12 @@ use report::Figure;
 type Measure = fn() -> BoxFuture<'static, Result<Figure>>;
 
 /// The figures of the whole, in the order in which they are measured; those of the index follow.
-const BENCHES: [(&str, Measure); 5] = [
+const BENCHES: [(&str, Measure); 6] = [
     (up::FRESH, || Box::pin(up::fresh())),
     (up::KEPT, || Box::pin(up::kept())),
     (demo::TOTAL, || Box::pin(demo::total())),
     (memory::STACK, || Box::pin(memory::stack())),
+    (audit::VERIFY, || Box::pin(audit::verification())),
     (event::TO_SUBSCRIBER, || Box::pin(event::to_subscriber())),
 ];
 

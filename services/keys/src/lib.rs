@@ -8,6 +8,8 @@ pub mod crypto;
 pub mod db;
 pub mod error;
 pub mod floors;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod import;
 pub mod keyring;
 mod metrics;

@@ -6,6 +6,7 @@
 mod audit;
 mod backups;
 mod durable;
+mod fuzz;
 mod guard;
 mod heads;
 mod keys;

@@ -300,6 +300,11 @@ fn conflict(held: Option<Held>, asked: &Asked) -> Refusal {
     }
 }
 
+/// The transaction of a request, for whoever wants to throw anything at it (`crate::fuzzing`).
+pub(crate) fn parsed(request: SignTransactionRequest, own: Address) -> Result<TxEip1559, Refusal> {
+    parse(request, own).map(|asked| asked.transaction)
+}
+
 fn parse(request: SignTransactionRequest, own: Address) -> Result<Asked, Refusal> {
     let SignTransactionRequest { key_id: _, network, transaction, intent, operation_id: _ } = request;
     convert::required("network", &network)?;

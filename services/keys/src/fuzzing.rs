@@ -19,8 +19,11 @@ use crate::import::{keystore, priv_validator};
 use crate::operations::sign_transaction;
 use crate::policy::{Call, Contracts, Policy};
 
-/// The targets by name, in the order of `fuzz/fuzz_targets`.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+/// A name and what must hold.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// The targets by name, each with a program in `fuzz/fuzz_targets`.
+pub const TARGETS: [Target; 7] = [
     ("transaction", transaction),
     ("calldata", calldata),
     ("policy", policy),

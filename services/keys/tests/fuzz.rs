@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use keys::fuzzing::TARGETS;
 
 /// A few seconds for all targets together, in a debug build.
-const MUTATIONS: u64 = 1_500;
+const MUTATIONS: u64 = 10_000;
 /// Longest input; what is longer is refused by length alone.
 const BYTES_MAX: usize = 16 * 1024;
 /// A hundred times what any of them needs; a loop that grows with the input would be far above.
@@ -144,93 +144,4 @@ fn each_target_has_its_program_and_its_seeds() {
         assert!(text.contains(&format!("keys::fuzzing::{name}(")), "{name}");
         corpus(name);
     }
-}
-
-#[test]
-fn zz_generate() {
-    use alloy_primitives::{Address, U256};
-    use alloy_sol_types::SolCall;
-    use keys::policy::call::*;
-    use prost::Message;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    let put = |target: &str, name: &str, bytes: Vec<u8>| {
-        std::fs::create_dir_all(root.join(target)).unwrap();
-        std::fs::write(root.join(target).join(name), bytes).unwrap();
-    };
-    let a = Address::repeat_byte(0x11);
-    let n = U256::from(7);
-    let key: alloy_primitives::Bytes = vec![4; 64].into();
-    let calls: Vec<(&str, u8, Vec<u8>)> = vec![
-        ("approve", 1, approveCall { spender: a, value: n }.abi_encode()),
-        (
-            "lock",
-            0,
-            lockWithRewardRecipientCall {
-                signer: a,
-                rewardRecipient: a,
-                amount: n,
-                signerPubkey: key.clone(),
-            }
-            .abi_encode(),
-        ),
-        ("relock", 0, relockCall { seqId: n, amount: n, lockReward: true }.abi_encode()),
-        ("withdraw", 0, withdrawCall { seqId: n, amount: n }.abi_encode()),
-        ("claim", 0, withdrawRewardsCall { seqId: n, l2Gas: 200_000 }.abi_encode()),
-        ("update-signer", 0, updateSignerCall { seqId: n, signerPubkey: key }.abi_encode()),
-        ("set-owner", 0, setSequencerOwnerCall { seqId: n, newOwner: a }.abi_encode()),
-    ];
-    for (name, target, data) in &calls {
-        put("calldata", name, [&[*target][..], data].concat());
-    }
-    for (name, to, data) in
-        [("approve", crate::stand::METIS, &calls[0].2), ("relock", crate::stand::POOL, &calls[2].2)]
-    {
-        let request = api::keys::v1::SignTransactionRequest {
-            key_id: "0192f3a0-0000-7000-8000-000000000001".to_owned(),
-            network: "devnet".to_owned(),
-            transaction: Some(api::types::v1::UnsignedTransaction {
-                chain_id: 31337,
-                from: a.to_string(),
-                to: to.to_string(),
-                nonce: Some(3),
-                value_wei: "0".to_owned(),
-                data: format!("0x{}", hex::encode(data)),
-                gas_limit: 500_000,
-                max_fee_per_gas_wei: "20000000000".to_owned(),
-                max_priority_fee_per_gas_wei: "1000000000".to_owned(),
-            }),
-            intent: 1,
-            operation_id: "op-1".to_owned(),
-        };
-        put("transaction", name, request.encode_to_vec());
-    }
-    put("policy", "preset.toml", keys::policy::preset::metis(&crate::stand::contracts()).into_bytes());
-    put("policy", "deny.toml", b"format = 1\n[[rule]]\nname = \"stop\"\neffect = \"deny\"\n".to_vec());
-    let secret = keys::crypto::SecretKey::from_slice(&[7; 32]).unwrap();
-    let file = keys::import::priv_validator::File::of(&secret);
-    put("priv_validator", "good.json", serde_json::to_vec_pretty(&file).unwrap());
-    put("archive", "inside.json", format!(r#"{{"format":"metis-sequencer-keys-backup","version":1,"created_at":"2026-11-22T00:00:00Z","policy_version":1,"audit_sequence":2,"audit_hash":"00","keys":[{{"id":"0192f3a0-0000-7000-8000-000000000001","name":"alpha","role":"OWNER","labels":{{}},"address":"{}","created_at":"2026-11-22T00:00:00Z","secret":"{}"}}]}}"#, secret.address(), "07".repeat(32)).into_bytes());
-    assert!(keys::backup::archive::prove(&std::fs::read(root.join("archive/inside.json")).unwrap()).is_ok());
-    let to = age::x25519::Identity::generate().to_public();
-    put("archive", "encrypted.age", keys::backup::age_file::encrypt(&[to], b"plain").unwrap());
-    let mut head = trail::Head::START;
-    let mut text = format!("{}\n", trail::HEADER);
-    for sequence in 1..=3 {
-        let body = api::keys::v1::AuditBody {
-            caller: "lifecycle".into(),
-            action: "SignTransaction".into(),
-            intent: "allow".into(),
-            verdict: "ALLOWED".into(),
-            sequence,
-            time_micros: 1_790_000_000_000_000 + sequence,
-            ..Default::default()
-        }
-        .encode_to_vec();
-        head = head.after(&body);
-        text += &format!("{}\n", trail::Record { sequence, body, hash: head.hash }.line());
-    }
-    text += &format!("{}\n", trail::End(head).line());
-    put("audit_export", "three.jsonl", text.into_bytes());
-    let signed = trail::SignedHead::sign(head, 9, &trail::SigningKey::from_bytes(&[1; 32]));
-    put("audit_export", "head.jsonl", format!("{}\n", signed.line()).into_bytes());
 }

@@ -5,6 +5,7 @@
 //! could beat, it is measured in the same run and stands in `limit`. See [`report`] for what a line says.
 
 mod at_rest;
+mod audit;
 mod demo;
 mod event;
 mod index;
@@ -27,11 +28,12 @@ use report::Figure;
 type Measure = fn() -> BoxFuture<'static, Result<Figure>>;
 
 /// The figures of the whole, in the order in which they are measured; those of keys and index follow.
-const BENCHES: [(&str, Measure); 5] = [
+const BENCHES: [(&str, Measure); 6] = [
     (up::FRESH, || Box::pin(up::fresh())),
     (up::KEPT, || Box::pin(up::kept())),
     (demo::TOTAL, || Box::pin(demo::total())),
     (memory::STACK, || Box::pin(memory::stack())),
+    (audit::VERIFY, || Box::pin(audit::verification())),
     (event::TO_SUBSCRIBER, || Box::pin(event::to_subscriber())),
 ];
 

@@ -1,7 +1,9 @@
 //! One file per noun; each command asks, prints, and says nothing else.
 
+pub mod audit;
 pub mod chain;
 mod confirm;
+mod confirm_floor;
 pub mod keys;
 mod keys_approval;
 mod keys_backends;

@@ -123,6 +123,8 @@ pub const GRPC: &[Method] = &[
     repeatable("/sequencer.keys.v1.KeysService/RotateKek", OPERATORS),
     read("/sequencer.keys.v1.KeysService/ListDrills", OPERATORS),
     write("/sequencer.keys.v1.KeysService/ExportKeystore", OPERATORS),
+    read("/sequencer.keys.v1.KeysService/GetAuditHead", OPERATORS),
+    repeatable("/sequencer.keys.v1.KeysService/ConfirmNonceFloor", OPERATORS),
     // indexer
     read("/sequencer.indexer.v1.IndexerService/ListNetworks", READERS),
     read("/sequencer.indexer.v1.IndexerService/GetChainParameters", READERS),

@@ -49,8 +49,8 @@ $$;
 -- `_account_no`: the same number for the same chain and account, counted from 1.
 -- `_policy_version` is NULL where no policy was asked (bad input): such a question is refused already.
 -- `_refused` is the encoded verdict of the refusal, else NULL; `_allowed` the one of an allowance.
--- Outcomes: ALLOWED, REPEATED (that very payload was released before), REFUSED, NOT_ENABLED, CONFLICT, APPROVALS (`used`
--- counts those that there are), METIS_WINDOW and ETH_WINDOW (`used` went out in 24 hours), and STALE: the policy has
+-- Outcomes: ALLOWED, REPEATED (that very payload was released before), REFUSED, NOT_ENABLED, UNPROVEN (`used` is the confirmed floor,
+-- NULL without one), CONFLICT, APPROVALS (`used` counts those that there are), METIS_WINDOW and ETH_WINDOW (`used` went out in 24 hours), and STALE: the policy has
 -- another version by now, nothing was recorded, evaluate again. All but STALE left one audit record each.
 CREATE FUNCTION keys.decide_batch(
     _question integer[], _way integer[], _ways integer[], _round integer[], _account_no integer[],
@@ -74,9 +74,14 @@ DECLARE
     _conflict constant bytea := keys.refused_as('NONCE_CONFLICT');
     _window constant bytea := keys.refused_as('POLICY_DENIED');
     _missing constant bytea := keys.refused_as('APPROVALS_MISSING');
+    _unproven constant bytea := keys.refused_as('GUARD_UNPROVEN');
+    _below constant bytea := keys.refused_as('NONCE_BELOW_FLOOR');
     _sequence bigint;
     _hash bytea;
     _version bigint;
+    -- Later migrations make the tables of both; until then nothing is decided.
+    _restoration bigint;
+    _floor bigint;
     _now timestamptz;
     _time bytea;
     _number bytea;
@@ -107,6 +112,7 @@ BEGIN
     -- From here on these are the only decisions under way; each query below sees all earlier ones.
     SELECT h.sequence, h.hash INTO STRICT _sequence, _hash FROM keys.audit_head AS h FOR UPDATE;
     _version := (SELECT max(p.version) FROM keys.policy AS p);
+    _restoration := (SELECT max(r.id) FROM keys.restoration AS r);
     _now := clock_timestamp();
     _number := int8send((extract(epoch FROM _now) * 1000000)::bigint);
     _time := '\x69'::bytea || substr(_number, 8, 1) || substr(_number, 7, 1) || substr(_number, 6, 1) || substr(_number, 5, 1)
@@ -168,6 +174,12 @@ BEGIN
                 CONTINUE;
             END IF;
 
+            -- After an older state of this database was restored, guards are believed only from a confirmed nonce on.
+            IF _restoration IS NOT NULL THEN
+                _floor := (SELECT max(f.nonce) FROM keys.nonce_floor AS f
+                            WHERE f.restoration = _restoration AND f.chain_id = q.chain_id AND f.account = q.account);
+            END IF;
+
             -- A nonce charges METIS once, and ETH for what a form adds to the forms before.
             _metis_charge := 0;
             _eth_charge := 0;
@@ -175,6 +187,9 @@ BEGIN
                 outcome := 'REFUSED';
             ELSIF q.state IS DISTINCT FROM 'ENABLED' THEN
                 outcome := 'NOT_ENABLED';
+            ELSIF _restoration IS NOT NULL AND (_floor IS NULL OR q.nonce < _floor) THEN
+                outcome := 'UNPROVEN';
+                used := _floor;
             ELSIF q.repeated IS NOT NULL THEN
                 outcome := 'REPEATED';
             ELSIF q.guard_digest IS NULL THEN
@@ -217,6 +232,7 @@ BEGIN
             _body := q.fields || CASE outcome
                     WHEN 'ALLOWED' THEN q.allowed WHEN 'REPEATED' THEN q.allowed WHEN 'REFUSED' THEN q.refused
                     WHEN 'NOT_ENABLED' THEN _not_enabled WHEN 'CONFLICT' THEN _conflict
+                    WHEN 'UNPROVEN' THEN CASE WHEN _floor IS NULL THEN _unproven ELSE _below END
                     WHEN 'APPROVALS' THEN _missing ELSE _window END
                 || '\x61'::bytea
                 || substr(_number, 8, 1) || substr(_number, 7, 1) || substr(_number, 6, 1) || substr(_number, 5, 1)

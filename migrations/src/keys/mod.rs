@@ -22,6 +22,10 @@ pub const APPEND_ONLY: &[&str] = &[
     "frozen_label",
     "drill",
     "drill_key",
+    "head_key",
+    "signed_head",
+    "restoration",
+    "nonce_floor",
 ];
 
 /// In the order in which they are applied; only ever added to.
@@ -35,5 +39,6 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000006_keys_decide", include_str!("m006_decide.sql")),
         sql("m20261122_000007_keys_backend", include_str!("m007_backend.sql")),
         sql("m20261122_000008_keys_at_rest", include_str!("m008_at_rest.sql")),
+        sql("m20261122_000009_keys_head", include_str!("m009_head.sql")),
     ]
 }

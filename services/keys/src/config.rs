@@ -1,6 +1,7 @@
 //! The section `[keys]` of the configuration.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use runtime::config::Secret;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub struct Config {
     pub rights: Rights,
     /// The policy that an installation begins with.
     pub policy_preset: Preset,
+    /// How the end of the audit log is signed and brought outside.
+    pub audit: Audit,
     /// Where keys other than local ones live, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub backends: BTreeMap<String, backend::Settings>,
@@ -68,6 +71,30 @@ pub struct Rights {
     pub export_node_key: Vec<String>,
     /// May have a key written as keystore v3 (`ExportKeystore`).
     pub export_keystore: Vec<String>,
+}
+
+/// Settings of published heads. Without file and webhook they are signed all the same, and `seqctl audit head` gives
+/// the last one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// File that heads are appended to, one for each replica; at start the database is compared with its last line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_file: Option<PathBuf>,
+    /// URL that heads are posted to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Secret>,
+    /// Records after which a head is signed.
+    pub every_records: u64,
+    /// Seconds after which a head is signed if there are new records.
+    pub every_secs: u64,
+}
+
+impl Default for Audit {
+    /// What a restored database may have forgotten unnoticed is bounded by these; a signature costs 50 µs.
+    fn default() -> Self {
+        Self { head_file: None, webhook: None, every_records: 1_000, every_secs: 60 }
+    }
 }
 
 /// A shipped policy.

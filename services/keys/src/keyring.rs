@@ -89,7 +89,7 @@ impl Keyring {
         if let Some(key) = cached {
             return Ok(key);
         }
-        let key = Arc::new(db::key::of_id(&self.db, id).await?.ok_or_else(|| not_found("id"))?);
+        let key = Arc::new(db::key::of_id(&self.db, id).await?.ok_or_else(|| not_found("key_id"))?);
         if key.place.envelope().is_some_and(|envelope| self.ring.of(envelope.generation).is_none()) {
             // Somebody else has begun a rotation since we last looked.
             self.learn().await?.map_err(|missing| sealed(&runtime::report(&missing)))?;

@@ -9,6 +9,9 @@ pub mod crypto;
 pub mod db;
 mod decisions;
 pub mod error;
+pub mod floors;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 pub mod import;
 pub mod keyring;
@@ -24,6 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::keys::v1::keys_service_server::KeysServiceServer;
+use audit::publish::Publisher;
 use runtime::health::Health;
 use runtime::server::{self, GrpcServer};
 use runtime::shutdown::Shutdown;
@@ -52,6 +56,7 @@ pub struct Service {
     ports: Ports,
     rpc: rpc::Rpc,
     watch: watch::Watch,
+    publisher: Publisher,
 }
 
 /// Stands as the reason until the first look is over.
@@ -67,6 +72,10 @@ pub enum BuildError {
     Backends(#[from] backend::OpenError),
     #[error("opening the installation of keys")]
     Open(#[from] error::Failure),
+    #[error("comparing the database with the published heads")]
+    HeadFile(#[from] audit::head_file::Unusable),
+    #[error("preparing the webhook for heads")]
+    Webhook(#[from] audit::webhook::NotTaken),
 }
 
 /// Why the service ended other than by shutdown.
@@ -82,6 +91,8 @@ pub async fn build(
 ) -> Result<Service, BuildError> {
     let memory_locked = crypto::memory::guard();
     start::ensure_policy(&ports.database, config.policy_preset, &contracts).await?;
+    let published = config.audit.head_file.as_deref().map(audit::head_file::last).transpose()?.flatten();
+    floors::compare(&ports.database, published.map(|signed| signed.head)).await?;
     let metrics = metrics::Metrics::new();
     let ring = Arc::new(crypto::Ring::new(config.sources()?));
     let local = backend::Local::new(Arc::clone(&ring));
@@ -100,16 +111,18 @@ pub async fn build(
     // A source that is slow or away does not keep the service from answering that it is sealed.
     tokio::time::timeout(watch::START_WAIT, watch.open()).await.unwrap_or(Ok(()))?;
     let rpc = rpc::Rpc::new(ports.database.clone(), Arc::clone(&watch.gate));
-    Ok(Service { ports, rpc, watch })
+    let publisher = Publisher::new(Arc::clone(&watch.gate), config.audit)?;
+    Ok(Service { ports, rpc, watch, publisher })
 }
 
 impl Service {
-    /// Serves until the shutdown, with loops beside that look after the key-encryption keys (`watch`) and the health of
-    /// remote backends.
+    /// Serves until the shutdown, with loops beside that look after the key-encryption keys (`watch`), the health of
+    /// remote backends and the published heads of the audit log.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
         let Ports { listener, tls, database: _, health } = self.ports;
         let watch = self.watch;
         watch.backends.watch(&health, &shutdown);
+        shutdown.spawn("keys.heads", self.publisher.run(shutdown.clone()));
         let of_watch = shutdown.clone();
         shutdown.spawn("keys.watch", async move {
             watch.look().await;

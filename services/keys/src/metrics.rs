@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{AsyncInstrument, Counter, Histogram};
+use opentelemetry::metrics::{AsyncInstrument, Counter, Gauge, Histogram};
 
 /// The instruments; cheap to clone.
 #[derive(Debug, Clone)]
@@ -16,6 +16,7 @@ pub struct Metrics {
     batch: Histogram<u64>,
     deciding: Histogram<f64>,
     key_use: Histogram<f64>,
+    uncovered: Gauge<u64>,
 }
 
 /// Bounds in seconds: the use of a local key to the deadline of a signature.
@@ -55,6 +56,10 @@ impl Metrics {
                 .build(),
             deciding: seconds("keys.decide.duration", "Time of one statement with its durable commit"),
             key_use: seconds("keys.sign.duration", "Time to open a key, to sign and to recover the signer"),
+            uncovered: meter
+                .u64_gauge("keys.audit.uncovered_records")
+                .with_description("Records of the audit log behind the last signed and published head")
+                .build(),
         }
     }
 
@@ -101,6 +106,11 @@ impl Metrics {
             KeyValue::new("outcome", if ok { "ok" } else { "error" }),
         ];
         self.backend.record(took.as_secs_f64(), &attributes);
+    }
+
+    /// Records behind the last published head.
+    pub fn uncovered(&self, records: u64) {
+        self.uncovered.record(records, &[]);
     }
 
     /// One signature.

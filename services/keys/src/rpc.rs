@@ -13,8 +13,9 @@ use api::keys::v1::{
     ThawLabelResponse,
 };
 use api::keys::v1::{
-    BackupKeysRequest, BackupKeysResponse, CreateKeyRequest, CreateKeyResponse, ExportNodeKeyRequest,
-    ExportNodeKeyResponse, GetKeyRequest, GetKeyResponse, GetPolicyRequest, GetPolicyResponse,
+    BackupKeysRequest, BackupKeysResponse, ConfirmNonceFloorRequest, ConfirmNonceFloorResponse,
+    CreateKeyRequest, CreateKeyResponse, ExportNodeKeyRequest, ExportNodeKeyResponse, GetAuditHeadRequest,
+    GetAuditHeadResponse, GetKeyRequest, GetKeyResponse, GetPolicyRequest, GetPolicyResponse,
     ImportKeyRequest, ImportKeyResponse, ListAuditRecordsRequest, ListAuditRecordsResponse, ListKeysRequest,
     ListKeysResponse, RestoreKeysRequest, RestoreKeysResponse, SetKeyStateRequest, SetKeyStateResponse,
     SetPolicyRequest, SetPolicyResponse, SignTransactionRequest, SignTransactionResponse,
@@ -78,6 +79,13 @@ macro_rules! methods {
                 Ok(Response::new(verb::get_policy::run(&self.db).await?))
             }
 
+            async fn get_audit_head(
+                &self,
+                request: Request<GetAuditHeadRequest>,
+            ) -> Result<Response<GetAuditHeadResponse>, Status> {
+                Ok(Response::new(verb::get_audit_head::run(&self.db, request.into_inner()).await?))
+            }
+
             async fn list_audit_records(
                 &self,
                 request: Request<ListAuditRecordsRequest>,
@@ -114,4 +122,5 @@ methods! {
     sign_typed_data(SignTypedDataRequest) -> SignTypedDataResponse;
     rotate_kek(RotateKekRequest) -> RotateKekResponse;
     export_keystore(ExportKeystoreRequest) -> ExportKeystoreResponse;
+    confirm_nonce_floor(ConfirmNonceFloorRequest) -> ConfirmNonceFloorResponse;
 }

@@ -107,6 +107,7 @@ fn name(decision: &Decision) -> &'static str {
         Decision::Sign { .. } => "sign",
         Decision::Refused => "refused",
         Decision::NotEnabled => "not enabled",
+        Decision::Unproven { .. } => "unproven",
         Decision::Conflict { .. } => "conflict",
         Decision::Approvals { .. } => "approvals",
         Decision::MetisWindow { .. } => "metis window",

@@ -337,7 +337,7 @@ async fn chain_is_unbroken(db: &TestDb) {
         head = verify(head, &rows).expect("an unbroken chain");
     }
     let kept = keys::db::audit::head(&own).await.expect("a head");
-    assert_eq!((kept.sequence.unsigned_abs(), kept.hash.0), (head.sequence, head.hash));
+    assert_eq!((kept.sequence.unsigned_abs(), kept.hash.0.0), (head.sequence, head.hash));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,7 @@ async fn a_signature_takes_one_round_trip_and_so_do_256() {
     let db = testkit::database().await;
     let wire = Wire::before(&db).await;
     let database = store::connect(&wire.url, 8).await.unwrap();
-    let stand = Stand::on(config(), database).await;
+    let stand = Stand::on(database, config()).await;
     let key = stand.create("alpha", KeyRole::Owner).await;
     let approve = |nonce| request(&key, METIS, &approveCall { spender: INFO, value: metis(1) }, nonce);
     // Reads the key, connects and prepares the statement.

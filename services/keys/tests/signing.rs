@@ -137,7 +137,7 @@ async fn a_malformed_transaction_is_refused_with_the_field() {
         ),
         (SignTransactionRequest { transaction: None, ..good.clone() }, "FIELD_REQUIRED", "transaction"),
         (SignTransactionRequest { intent: 9, ..good.clone() }, "ENUM_UNSPECIFIED", "intent"),
-        (SignTransactionRequest { key_id: "x".to_owned(), ..good.clone() }, "KEY_NOT_FOUND", "id"),
+        (SignTransactionRequest { key_id: "x".to_owned(), ..good.clone() }, "KEY_NOT_FOUND", "key_id"),
     ];
     for (asked, reason, field) in table {
         let refused = stand.sign(asked).await.unwrap_err();

@@ -41,6 +41,9 @@ pub struct Stand {
     pub colleague: Client,
     pub lifecycle: Client,
     pub gateway: Client,
+    /// As the operator and as lifecycle, for requests that no generated client makes.
+    pub manager: Peer,
+    pub signer: Peer,
     pub health: Health,
     shutdown: Shutdown,
     _certificates: tempfile::TempDir,
@@ -68,12 +71,11 @@ impl Stand {
     }
 
     pub async fn with(db: &TestDb, config: Config) -> Self {
-        let database = db.connect("keys").await;
-        Self::on(config, database).await
+        Self::on(db.connect("keys").await, config).await
     }
 
     /// On a connection of one's own.
-    pub async fn on(config: Config, database: DatabaseConnection) -> Self {
+    pub async fn on(database: DatabaseConnection, config: Config) -> Self {
         runtime::install_crypto_provider();
         let directory = tempfile::tempdir().unwrap();
         let pki = Pki::new(directory.path(), "metis.test").unwrap();
@@ -85,15 +87,16 @@ impl Stand {
         let service = keys::build(config, contracts(), ports).await.unwrap();
         let run = service.run(shutdown.clone());
         shutdown.spawn("keys", async move { run.await.unwrap() });
-        let client = |name: &str| {
-            let tls = tls(&pki, name);
-            KeysServiceClient::new(client::channel(target, "keys", tls).with_methods(api::methods::grpc()))
-        };
+        let peer =
+            |name: &str| client::channel(target, "keys", tls(&pki, name)).with_methods(api::methods::grpc());
+        let client = |name: &str| KeysServiceClient::new(peer(name));
         Self {
             operator: client("operator:alice"),
             colleague: client("operator:bob"),
             lifecycle: client("lifecycle"),
             gateway: client("gateway"),
+            manager: peer("operator:alice"),
+            signer: peer("lifecycle"),
             health,
             shutdown,
             _certificates: directory,
@@ -123,6 +126,15 @@ impl Stand {
             .map(|r| r.into_inner())
             .map_err(|s| refusal(&s))
     }
+}
+
+/// A place to be served at, for a service that is built and not run.
+pub async fn ports(database: DatabaseConnection) -> Ports {
+    runtime::install_crypto_provider();
+    let directory = tempfile::tempdir().unwrap();
+    let pki = Pki::new(directory.path(), "metis.test").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    Ports { listener, tls: tls(&pki, "keys"), database, health: Health::new() }
 }
 
 impl Drop for Stand {

@@ -85,6 +85,8 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// After an older database was restored: from which nonce on the key signs again.
+    ConfirmFloor(super::confirm_floor::ConfirmFloor),
     /// The node's files, encrypted for the node's age recipient.
     ExportNode {
         /// Name of the key.
@@ -177,6 +179,7 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             let answer = session.keys().restore_keys(request).await?.into_inner();
             out.print("sequencer.keys.v1.RestoreKeysResponse", &answer, || rows(answer.restored.iter()))
         }
+        Command::ConfirmFloor(command) => super::confirm_floor::run(command, session, out).await,
         Command::ExportNode { name, recipient, node_key, out: path } => {
             export_node(session, out, &name, recipient, node_key.as_deref(), &path).await
         }

@@ -57,6 +57,11 @@ impl Ring {
         self.read().last_key_value().map(|(generation, key)| (*generation, Arc::clone(key)))
     }
 
+    /// All of them, the newest first.
+    pub fn all(&self) -> Vec<Arc<KeyEncryptionKey>> {
+        self.read().values().rev().cloned().collect()
+    }
+
     /// Takes a key in that was just made.
     pub fn add(&self, generation: i32, key: KeyEncryptionKey) {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(generation, Arc::new(key));

@@ -88,6 +88,8 @@ pub enum Decision {
     Refused,
     /// The key is disabled or frozen.
     NotEnabled,
+    /// The database was restored, and the nonce is not above what was confirmed since, if anything was.
+    Unproven { floor: Option<u64> },
     /// Another payload holds the nonce; `None`: nothing does, so there is nothing to replace.
     Conflict { held: Option<Held> },
     /// Too few have approved.
@@ -233,6 +235,7 @@ fn decided_of(row: &QueryResult) -> Result<(usize, Decided), Failure> {
         },
         "REFUSED" => Decision::Refused,
         "NOT_ENABLED" => Decision::NotEnabled,
+        "UNPROVEN" => Decision::Unproven { floor: used.and_then(|Wei(floor)| u64::try_from(floor).ok()) },
         "CONFLICT" => Decision::Conflict {
             held: held_digest.map(|digest| Held {
                 digest: digest.into(),

@@ -172,11 +172,22 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, key: &Key) -> Result<Option<Key>
     one(tx, &sql, values, "storing a key").await
 }
 
+/// Postgres has no text with a NUL in it, and fails over the question.
+fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
+}
+
 pub async fn of_id<C: ConnectionTrait>(db: &C, id: &str) -> Result<Option<Key>, Failure> {
+    if !is_storable(id) {
+        return Ok(None);
+    }
     one(db, &format!("SELECT {COLUMNS} FROM keys.key WHERE id = $1"), [id.into()], "reading a key").await
 }
 
 pub async fn of_name<C: ConnectionTrait>(db: &C, name: &str) -> Result<Option<Key>, Failure> {
+    if !is_storable(name) {
+        return Ok(None);
+    }
     one(db, &format!("SELECT {COLUMNS} FROM keys.key WHERE name = $1"), [name.into()], "reading a key").await
 }
 

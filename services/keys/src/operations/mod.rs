@@ -5,12 +5,14 @@ pub mod approve_intent;
 pub mod attach_key;
 pub mod backup_keys;
 pub mod confirm_key_backup;
+pub mod confirm_nonce_floor;
 pub mod create_key;
 mod denial;
 pub mod explain_policy;
 pub mod export_keystore;
 pub mod export_node_key;
 pub mod freeze_label;
+pub mod get_audit_head;
 pub mod get_blast_radius;
 pub mod get_key;
 pub mod get_policy;
@@ -76,6 +78,6 @@ fn may_export(named: &[String], caller: &str) -> Result<(), Refusal> {
 }
 
 /// The beginning of a caller's text, for a record.
-fn clip(text: &str) -> String {
+pub(crate) fn clip(text: &str) -> String {
     text.chars().take(CLIPPED_CHARS).filter(|c| !c.is_control()).collect()
 }

@@ -12,7 +12,7 @@ use api::reasons::{KEK_UNCHANGED, KEK_UNUSABLE};
 use runtime::errors::{Refusal, generic};
 
 use super::recorded;
-use crate::audit::Entry;
+use crate::audit::{Entry, signer};
 use crate::crypto::KeyEncryptionKey;
 use crate::db;
 use crate::db::kek::{Progress, Rewrapped, Row};
@@ -58,6 +58,8 @@ async fn rotate(
         begin(keyring, entry, &newest).await?;
     }
     learn(keyring).await?;
+    // Before the last key is wrapped anew, after which the old key-encryption key may be taken away.
+    signer::reseal(&keyring.db, &keyring.ring).await?;
     let mut rewrapped = 0;
     for _ in 0..BATCHES_MAX {
         let replaced = batch(keyring, entry).await?;

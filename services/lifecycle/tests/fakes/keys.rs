@@ -251,6 +251,18 @@ impl KeysService for FakeKeys {
     ) -> Result<Response<SignTypedDataResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
+    async fn get_audit_head(
+        &self,
+        _: Request<GetAuditHeadRequest>,
+    ) -> Result<Response<GetAuditHeadResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn confirm_nonce_floor(
+        &self,
+        _: Request<ConfirmNonceFloorRequest>,
+    ) -> Result<Response<ConfirmNonceFloorResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
     async fn rotate_kek(&self, _: Request<RotateKekRequest>) -> Result<Response<RotateKekResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }

@@ -25,6 +25,7 @@ use crate::backend::Payload;
 use crate::db::decision::{Decided, Decision, Question};
 use crate::db::key::Key;
 use crate::error::{Declined, Failure};
+use crate::floors;
 use crate::keyring::{InForce, Keyring};
 use judge::Judged;
 use parse::Asked;
@@ -173,7 +174,14 @@ async fn release(keyring: &Keyring, put: Put, decided: Result<Decided, Failure>)
     let judged = judged.ok_or(Failure::Undecided)?;
     let network = &asked.judged_as.network;
     let known_network = if policy.policy.contracts.contains_key(network) { network } else { "unknown" };
-    let (audit_sequence, rule) = match refuse::unless_allowed(decided, &judged, &asked) {
+    let outcome = match decided.decision {
+        Decision::Unproven { floor } => {
+            let nonce = asked.transaction.nonce;
+            Err(floors::refusal(&keyring.db, key.address, nonce, floor).await?)
+        }
+        _ => refuse::unless_allowed(decided, &judged, &asked),
+    };
+    let (audit_sequence, rule) = match outcome {
         Ok(allowed) => allowed,
         Err(refusal) => {
             keyring.metrics.decided(known_network, &judged.function, refusal.reason.name);

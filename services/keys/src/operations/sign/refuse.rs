@@ -36,8 +36,9 @@ pub fn unless_allowed(decided: Decided, judged: &Judged, asked: &Asked) -> Resul
             Err(refusal.meta("rule", &allowed.rule))
         }
         Decision::Conflict { held } => Err(conflict(held, asked)),
-        // The database refuses only what was judged so, and a stale policy was judged again.
-        Decision::Refused | Decision::Stale => Err(changed()),
+        // The database refuses only what was judged so, a stale policy was judged again, and what is unproven is refused
+        // by `floors`.
+        Decision::Refused | Decision::Stale | Decision::Unproven { .. } => Err(changed()),
     }
 }
 

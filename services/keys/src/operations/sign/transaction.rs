@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alloy_consensus::TxEip1559;
 use alloy_primitives::{Address, U256};
 use api::keys::v1::{SignTransactionRequest, SignTransactionResponse};
 use runtime::errors::Refusal;
@@ -23,4 +24,9 @@ pub async fn run(
 pub fn judged_as(request: SignTransactionRequest, own: Address) -> Result<(Transaction, U256), Refusal> {
     let Asked { judged_as, approved_value_max, .. } = parse::transaction(request, own)?;
     Ok((judged_as, approved_value_max))
+}
+
+/// The transaction of a request, for whoever wants to throw anything at it (`crate::fuzzing`).
+pub(crate) fn parsed(request: SignTransactionRequest, own: Address) -> Result<TxEip1559, Refusal> {
+    parse::transaction(request, own).map(|asked| asked.transaction)
 }

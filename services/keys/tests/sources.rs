@@ -10,7 +10,7 @@ use keys::config::Previous;
 use keys::crypto::kek::{AgeConfig, TransitConfig};
 use keys::policy::call::approveCall;
 use runtime::config::Secret;
-use testkit::wait_until;
+use testkit::{Pki, wait_until};
 use tonic::Code;
 
 use crate::stand::{INFO, KEK, METIS, Stand, config, metis, refusal, request};
@@ -92,6 +92,24 @@ async fn a_transit_engine_that_is_away_seals_the_service_until_it_is_back() {
     assert!(reason(&Stand::with(&db, by_transit(unknown)).await).contains("403"));
     let plain = TransitConfig { url: "http://vault.example:8200".to_owned(), ..transit };
     assert!(reason(&Stand::with(&db, by_transit(plain)).await).contains("no https address"));
+}
+
+#[tokio::test]
+async fn a_transit_engine_is_believed_only_by_its_own_authority() {
+    runtime::install_crypto_provider();
+    let db = testkit::database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, other) = (folder.path().join("ours"), folder.path().join("other"));
+    let (pki, stranger) = (Pki::new(ours, "vault.test").unwrap(), Pki::new(other, "vault.test").unwrap());
+    let (_engine, transit) = Engine::start_encrypted(&pki).await;
+    let stand = Stand::with(&db, by_transit(transit.clone())).await;
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    signs(&stand, &key, 0).await;
+    stand.stop().await;
+    for ca in [Some(stranger.ca()), None] {
+        let stand = Stand::with(&db, by_transit(TransitConfig { ca, ..transit.clone() })).await;
+        assert!(reason(&stand).contains("cannot be reached"), "{}", reason(&stand));
+    }
 }
 
 #[tokio::test]

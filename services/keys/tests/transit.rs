@@ -7,11 +7,18 @@ use std::sync::{Arc, Mutex};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use axum::serve::Listener;
 use axum::{Json, Router};
 use keys::crypto::kek::TransitConfig;
 use runtime::config::Secret;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use testkit::Pki;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::server::TlsStream;
 
 pub const TOKEN: &str = "hvs.canary-token-41c7";
 
@@ -36,6 +43,24 @@ impl Engine {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), Kept::default()).await
     }
 
+    /// The same behind TLS, with a certificate of this authority.
+    pub async fn start_encrypted(pki: &Pki) -> (Self, TransitConfig) {
+        let identity = pki.identity("vault").unwrap();
+        let chain: Vec<_> =
+            CertificateDer::pem_file_iter(&identity.certificate).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
+        let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, kept) = (tcp.local_addr().unwrap(), Kept::default());
+        let service = router(&kept);
+        let listener = Encrypted { tcp, acceptor: TlsAcceptor::from(Arc::new(tls)) };
+        let task = tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
+        let engine = Self { address, kept, task };
+        let url = format!("https://{address}");
+        let config = TransitConfig { url, ca: Some(pki.ca()), ..engine.config() };
+        (engine, config)
+    }
+
     /// Stops it, and gives what starts it again at the same place with what it kept.
     pub async fn stop(self) -> impl AsyncFnOnce() -> Self {
         let (address, kept) = (self.address, Arc::clone(&self.kept));
@@ -45,8 +70,7 @@ impl Engine {
 
     async fn on(listener: TcpListener, kept: Kept) -> Self {
         let address = listener.local_addr().unwrap();
-        let router =
-            Router::new().route("/v1/transit/{step}/{key}", post(answer)).with_state(Arc::clone(&kept));
+        let router = router(&kept);
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, kept, task }
     }
@@ -60,6 +84,33 @@ impl Engine {
             namespace: None,
             ca: None,
         }
+    }
+}
+
+fn router(kept: &Kept) -> Router {
+    Router::new().route("/v1/transit/{step}/{key}", post(answer)).with_state(Arc::clone(kept))
+}
+
+struct Encrypted {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for Encrypted {
+    type Io = TlsStream<TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, from) = self.tcp.accept().await.unwrap();
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.tcp.local_addr()
     }
 }
 

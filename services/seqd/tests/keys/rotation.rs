@@ -15,7 +15,7 @@ const NEW: &str = "feedbeefc0dec0dec0dec0dec0dec0dec0dec0dec0dec0dec0dec0dec0de0
 /// Several batches.
 const KEYS: u32 = 1_000;
 /// Later ones come after the end.
-const KILLS: u32 = 15;
+const KILLS: u32 = 20;
 
 async fn rotate(operator: &Client, validate_only: bool) -> Result<RotateKekResponse, Status> {
     let request = RotateKekRequest { from_generation: 1, validate_only };
@@ -60,7 +60,7 @@ async fn a_rotation_killed_at_any_moment_goes_on_and_every_key_signs_throughout(
     for kill in 0..KILLS {
         let process = place.start().await;
         // Each kill a little later: before the generation, between batches, after the last.
-        let moment = Duration::from_millis(u64::from(kill) * 8);
+        let moment = Duration::from_millis(u64::from(kill) * 25);
         let _ = tokio::time::timeout(moment, rotate(&operator, false)).await;
         process.kill();
 

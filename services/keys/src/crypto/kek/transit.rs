@@ -8,8 +8,17 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::{Certificate, Client, Url, redirect};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use runtime::config::Secret;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -51,6 +60,10 @@ fn mount() -> String {
 pub enum Error {
     #[error("{0} is no https address of an engine")]
     Url(String),
+    #[error("names of engine and key have letters, digits, - _ and . only")]
+    Name,
+    #[error("the token or the namespace of the transit engine cannot stand in a header")]
+    Header,
     #[error("reading the authorities of the transit engine from {0}")]
     Authorities(PathBuf),
     #[error("reading the token of the transit engine")]
@@ -59,8 +72,10 @@ pub enum Error {
     Away {
         url: String,
         #[source]
-        source: reqwest::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("the transit engine at {0} gave no answer for {seconds} s", seconds = ANSWER_MAX.as_secs())]
+    Late(String),
     #[error("the transit engine at {url} answered {step} with status {status}")]
     Status { url: String, step: &'static str, status: u16 },
     #[error("the transit engine at {url} answered {step} with something else than a result")]
@@ -99,68 +114,85 @@ pub async fn unwrap(config: &TransitConfig, wrapped: &[u8]) -> Result<KeyEncrypt
 }
 
 async fn ask(config: &TransitConfig, step: &'static str, body: &serde_json::Value) -> Result<Results, Error> {
+    let url = &config.url;
+    match tokio::time::timeout(ANSWER_MAX, exchange(config, step, body)).await {
+        Ok(answered) => answered,
+        Err(_) => Err(Error::Late(url.clone())),
+    }
+}
+
+async fn exchange(
+    config: &TransitConfig,
+    step: &'static str,
+    body: &serde_json::Value,
+) -> Result<Results, Error> {
     let TransitConfig { url, key, mount, token, namespace, ca } = config;
     let target = endpoint(url, mount, step, key)?;
     let token = token.expose().map_err(Error::Token)?;
-    let away = |source: reqwest::Error| Error::Away { url: url.clone(), source: source.without_url() };
-    let body = Zeroizing::new(body.to_string());
-    let mut request = client(ca.as_deref())?
-        .post(target)
+    let mut request = Request::post(target)
         .header("content-type", "application/json")
         .header("x-vault-request", "true")
-        .header("x-vault-token", token.as_str())
-        .body(body.as_bytes().to_vec());
+        .header("x-vault-token", token.as_str());
     if let Some(namespace) = namespace {
         request = request.header("x-vault-namespace", namespace);
     }
-    let mut answer = request.send().await.map_err(away)?;
+    let request = request.body(Full::from(body.to_string())).map_err(|_| Error::Header)?;
+    // A redirect would carry the token elsewhere; this client follows none.
+    let answer = client(ca.as_deref())?
+        .request(request)
+        .await
+        .map_err(|source| Error::Away { url: url.clone(), source: source.into() })?;
     if !answer.status().is_success() {
         return Err(Error::Status { url: url.clone(), step, status: answer.status().as_u16() });
     }
-    let mut text = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES_MAX));
-    while let Some(chunk) = answer.chunk().await.map_err(away)? {
-        if text.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(Error::Answer { url: url.clone(), step });
-        }
-        text.extend_from_slice(&chunk);
-    }
-    let Answer { data } =
-        serde_json::from_slice(&text).map_err(|_| Error::Answer { url: url.clone(), step })?;
+    let broken = || Error::Answer { url: url.clone(), step };
+    let text = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|_| broken())?;
+    let Answer { data } = serde_json::from_slice(&text.to_bytes()).map_err(|_| broken())?;
     Ok(data)
 }
 
-fn client(ca: Option<&Path>) -> Result<Client, Error> {
-    // A redirect would carry the token elsewhere.
-    let mut builder = Client::builder().timeout(ANSWER_MAX).redirect(redirect::Policy::none()).no_proxy();
-    if let Some(path) = ca {
-        let broken = || Error::Authorities(path.to_owned());
-        let pem = std::fs::read(path).map_err(|_| broken())?;
-        builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem).map_err(|_| broken())?);
+fn client(ca: Option<&Path>) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, Error> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        None => {
+            // What of the system's store cannot be read is not trusted.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        Some(path) => {
+            let broken = || Error::Authorities(path.to_owned());
+            for certificate in CertificateDer::pem_file_iter(path).map_err(|_| broken())? {
+                roots.add(certificate.map_err(|_| broken())?).map_err(|_| broken())?;
+            }
+        }
     }
-    builder.build().map_err(|source| Error::Away { url: "its client".to_owned(), source })
+    let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
 }
 
 /// The address of one method; the key crosses the network in it, so it must be encrypted or stay here.
-fn endpoint(url: &str, mount: &str, step: &str, key: &str) -> Result<Url, Error> {
+fn endpoint(url: &str, mount: &str, step: &str, key: &str) -> Result<Uri, Error> {
     let refused = || Error::Url(url.to_owned());
-    let mut target = Url::parse(url).map_err(|_| refused())?;
-    let host = target.host_str().ok_or_else(refused)?;
+    let base: Uri = url.parse().map_err(|_| refused())?;
+    let host = base.host().ok_or_else(refused)?;
     let here = host == "localhost"
         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    if !(target.scheme() == "https" || (target.scheme() == "http" && here))
-        || !target.username().is_empty()
-        || target.password().is_some()
-    {
+    let encrypted = base.scheme_str() == Some("https");
+    let authority = base.authority().ok_or_else(refused)?;
+    if !(encrypted || (base.scheme_str() == Some("http") && here)) || authority.as_str().contains('@') {
         return Err(refused());
     }
-    target
-        .path_segments_mut()
-        .map_err(|()| refused())?
-        .pop_if_empty()
-        .push("v1")
-        .extend(mount.split('/'))
-        .extend([step, key]);
-    Ok(target)
+    let is_plain = |part: &str| {
+        !part.is_empty()
+            && part != ".."
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    if !is_plain(key) || !mount.split('/').all(is_plain) {
+        return Err(Error::Name);
+    }
+    let scheme = if encrypted { "https" } else { "http" };
+    let prefix = base.path().trim_end_matches('/');
+    format!("{scheme}://{authority}{prefix}/v1/{mount}/{step}/{key}").parse().map_err(|_| refused())
 }
 
 #[cfg(test)]
@@ -181,7 +213,14 @@ mod tests {
         for url in refused {
             assert_eq!(target(url), None, "{url}");
         }
-        let sneaky = endpoint("https://v", "a/b", "decrypt", "../../sys/seal").unwrap();
-        assert_eq!(sneaky.path(), "/v1/a/b/decrypt/..%2F..%2Fsys%2Fseal");
+        assert_eq!(endpoint("https://v", "a/b", "decrypt", "k").unwrap().path(), "/v1/a/b/decrypt/k");
+        for (mount, key) in
+            [("transit", "../../sys/seal"), ("..", "k"), ("a//b", "k"), ("a", ""), ("a", "k?x")]
+        {
+            assert!(
+                matches!(endpoint("https://v", mount, "decrypt", key), Err(Error::Name)),
+                "{mount} {key}"
+            );
+        }
     }
 }

@@ -19,11 +19,12 @@ pub use world::{close, free_port};
 use crate::Measure;
 
 /// Every figure, those of one chain after each other: making a chain takes a while.
-pub const BENCHES: [(&str, Measure); 17] = [
+pub const BENCHES: [(&str, Measure); 18] = [
     ("index.backfill_100k", || Box::pin(backfill::hundred_thousand())),
     ("index.cpu_s_100k", || Box::pin(backfill::cpu())),
     ("index.requests", || Box::pin(backfill::requests())),
     ("index.peer.sqd", || Box::pin(peers::sqd())),
+    ("index.peer.ponder", || Box::pin(peers::ponder())),
     ("index.truncated_1", || Box::pin(faults::truncated_1())),
     ("index.truncated_20", || Box::pin(faults::truncated_20())),
     ("index.chaos", || Box::pin(faults::chaos())),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use testkit::contracts::L1;
 use testkit::crowd::Plan;
-use testkit::proxy::Proxy;
+use testkit::proxy::{Counts, Proxy};
 use tokio::sync::Mutex;
 
 use super::oracle::{self, Summary};
@@ -81,8 +81,12 @@ impl Measured {
     fn secs_between(&self, from: f64, to: f64) -> f64 {
         let height = |part: f64| self.first + ((self.last - self.first) as f64 * part) as u64;
         let when = |height: u64| {
-            let reached = self.progress.iter().find(|(_, number)| *number >= height);
-            reached.map_or(0.0, |(secs, _)| *secs)
+            // Commits hold several ranges: between two of them the height is taken to grow evenly.
+            let reached = self.progress.array_windows().find(|[_, (_, number)]| *number >= height);
+            reached.map_or(0.0, |[(before, low), (after, high)]| {
+                let part = height.saturating_sub(*low) as f64 / (high - low).max(1) as f64;
+                before + (after - before) * part
+            })
         };
         when(height(to)) - when(height(from))
     }
@@ -152,6 +156,17 @@ pub async fn measure(world: &World, l1: &L1, url: &str, runs: usize, sparse: boo
 /// # Errors
 /// When it does not get there, or the index is not exactly the chain.
 pub async fn run(world: &World, l1: &L1, rpc: &[String], truth: &Summary) -> Result<Run> {
+    run_and(world, l1, rpc, truth, || ()).await
+}
+
+/// The same, with something to be done when the index is at the head: it goes on asking while it is compared.
+async fn run_and(
+    world: &World,
+    l1: &L1,
+    rpc: &[String],
+    truth: &Summary,
+    at_head: impl FnOnce(),
+) -> Result<Run> {
     let head = l1.link.head().await?.number;
     let database = world.database().await?;
     let configured = world.configure(l1, rpc, None, &database)?;
@@ -167,6 +182,7 @@ pub async fn run(world: &World, l1: &L1, rpc: &[String], truth: &Summary) -> Res
             tip >= head
         })
         .await?;
+    at_head();
     let (mut wall, usage) = (done.duration_since(begun).as_secs_f64(), indexer.usage()?);
     let mut found = oracle::of_index(&database.url, l1).await?;
     if found != *truth {
@@ -253,9 +269,10 @@ pub async fn requests() -> Result<Figure> {
     let l1 = world.chain(plan(HUNDRED_THOUSAND)).await?.l1.clone();
     let truth = oracle::of_chain(&l1).await?;
     let proxy = Proxy::start(l1.link.url()).await?;
-    let run = run(world, &l1, &[proxy.url()], &truth).await?;
-    let counts = proxy.counts();
-    let what = "HTTP requests of one backfill of 100,000 events in 5,000 blocks, counted by a proxy";
+    let mut counts = Counts::default();
+    let run = run_and(world, &l1, &[proxy.url()], &truth, || counts = proxy.counts()).await?;
+    let what = "HTTP requests of one backfill of 100,000 events in 5,000 blocks from the start of the process to the \
+                head in the checkpoint, counted by a proxy";
     Ok(Figure::new(counts.http as f64, "requests", 150.0, what)
         .with("calls", json!(counts.calls))
         .with("by_method", json!(counts.by_method))

@@ -88,6 +88,14 @@ impl Sum {
 /// When the node does not answer as expected.
 pub async fn of_chain(l1: &L1) -> Result<Summary> {
     let head = l1.link.head().await?.number;
+    up_to(l1, head).await
+}
+
+/// What it has up to a block.
+///
+/// # Errors
+/// When the node does not answer as expected.
+pub async fn up_to(l1: &L1, head: u64) -> Result<Summary> {
     let mut sum = Sum::new(l1);
     let mut from = l1.start_block;
     while from <= head {

@@ -1,5 +1,6 @@
 //! What the indexer counts, by network and layer.
 
+use chain::pool::EndpointStatus;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 
@@ -17,6 +18,9 @@ pub struct Metrics {
     rpc_errors: Counter<u64>,
     drift: Gauge<u64>,
     drift_checked: Gauge<u64>,
+    endpoint_requests: Gauge<u64>,
+    endpoint_failures: Gauge<u64>,
+    endpoint_usable: Gauge<u64>,
     nodes_ready: Gauge<u64>,
     streams: opentelemetry::metrics::UpDownCounter<i64>,
 }
@@ -55,6 +59,9 @@ impl Metrics {
                 "indexer_drift_checked_seconds",
                 "When index and contracts were last compared, in seconds since 1970",
             ),
+            endpoint_requests: gauge("indexer_endpoint_requests", "HTTP requests sent to an endpoint"),
+            endpoint_failures: gauge("indexer_endpoint_failures", "Questions that failed by its fault"),
+            endpoint_usable: gauge("indexer_endpoint_usable", "1 if it is asked: not resting, not shut out"),
             nodes_ready: gauge("indexer_nodes_ready", "Nodes whose sequencer may lock"),
             streams: meter
                 .i64_up_down_counter("indexer_streams")
@@ -91,6 +98,15 @@ impl Metrics {
         let labels = [KeyValue::new("network", network.to_owned())];
         self.drift.record(fields, &labels);
         self.drift_checked.record(checked, &labels);
+    }
+
+    /// How an endpoint is doing that this process asks.
+    pub fn endpoint(&self, network: &str, layer: Layer, status: &EndpointStatus) {
+        let [network, layer] = labels(network, layer);
+        let labels = [network, layer, KeyValue::new("endpoint", status.name.clone())];
+        self.endpoint_requests.record(status.requests, &labels);
+        self.endpoint_failures.record(status.failures, &labels);
+        self.endpoint_usable.record(u64::from(status.is_usable()), &labels);
     }
 
     /// Nodes of a network were probed.

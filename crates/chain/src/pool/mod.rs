@@ -282,6 +282,12 @@ impl Pool {
 }
 
 impl EndpointStatus {
+    /// Whether it is asked at all: not shut out, and not resting after failures.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        !self.identity.is_foreign() && !self.rests
+    }
+
     fn other_chain(self) -> Option<(String, u64)> {
         match self.identity {
             Identity::Other(found) => Some((self.name, found)),

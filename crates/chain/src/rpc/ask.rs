@@ -14,6 +14,8 @@ pub struct Request {
     pub method: &'static str,
     /// The parameters.
     pub params: serde_json::Value,
+    /// The largest answer that is read, in bytes; that of a batch is the least of its requests.
+    pub bytes_max: usize,
 }
 
 /// The answers to the requests of one question, taken in the order in which they were put.
@@ -109,7 +111,7 @@ impl<R> Ask for super::Call<R> {
     type Answer = R;
 
     fn put(&self, batch: &mut Vec<Request>) {
-        batch.push(Request { method: self.method, params: self.params.clone() });
+        batch.push(Request { method: self.method, params: self.params.clone(), bytes_max: self.bytes_max });
     }
 
     fn take(&self, answers: &mut Answers) -> Result<R, RpcError> {

@@ -22,6 +22,12 @@ pub const TRACE: Duration = Duration::from_secs(60);
 /// Time for a broadcast: after it the outcome is unknown, and the same bytes are sent again.
 pub const SEND: Duration = Duration::from_secs(10);
 
+/// No answer is as large: a trace of a full block has some 30 MB.
+pub(super) const ANSWER_BYTES_MAX: usize = 128 << 20;
+/// The logs of several blocks, about 10,000 of them, which is what providers give at most: fewer blocks can be asked for
+/// instead, and memory stays bounded however crowded they are.
+const RANGE_BYTES_MAX: usize = 8 << 20;
+
 /// A typed JSON-RPC call.
 #[derive(Debug)]
 pub struct Call<R> {
@@ -29,6 +35,7 @@ pub struct Call<R> {
     pub(super) params: Value,
     pub(super) parse: fn(&str) -> Result<R, String>,
     pub(super) timeout: Duration,
+    pub(super) bytes_max: usize,
     pub(super) head: Option<fn(&R) -> Option<u64>>,
 }
 
@@ -39,7 +46,7 @@ impl<R> Call<R> {
         parse: fn(&str) -> Result<R, String>,
         timeout: Duration,
     ) -> Self {
-        Self { method, params, parse, timeout, head: None }
+        Self { method, params, parse, timeout, bytes_max: ANSWER_BYTES_MAX, head: None }
     }
 
     /// The same call with another time limit.
@@ -105,7 +112,9 @@ pub fn logs_of_range(from: u64, to: u64, filter: &LogFilter) -> Call<Vec<Log>> {
     let mut parameter = filter.parameter();
     parameter["fromBlock"] = json!(quantity(from));
     parameter["toBlock"] = json!(quantity(to));
-    Call::new("eth_getLogs", json!([parameter]), json_value, LOGS)
+    let call = Call::new("eth_getLogs", json!([parameter]), json_value, LOGS);
+    let bytes_max = if from < to { RANGE_BYTES_MAX } else { ANSWER_BYTES_MAX };
+    Call { bytes_max, ..call }
 }
 
 /// A transaction; none if the node does not know it.

@@ -17,13 +17,12 @@ use tokio::time::sleep;
 
 use super::ask::{Answers, Ask, Request};
 use super::budget::Budget;
+use super::call::ANSWER_BYTES_MAX;
 use super::error::{NodeError, NodeErrorKind, RpcError};
 use super::wire;
 
 /// Requests in one batch: geth takes 1,000, providers as few as 100.
 const BATCH_MAX: usize = 100;
-/// Bytes of one answer: 100,000 logs are about 63 MB, and ranges are kept far below that.
-const ANSWER_BYTES_MAX: usize = 128 << 20;
 /// Bytes that are read within 0.5 ms: with more, other tasks notice.
 const QUICK_BYTES: usize = 256 << 10;
 /// Batches of one question that are on their way at once: providers count connections too.
@@ -222,8 +221,9 @@ impl Endpoint {
         let response = request.send().await.map_err(failed)?;
         let (status, retry_after) = (response.status(), retry_after(&response));
         let endpoint = self.name.clone();
-        let Some(body) = limited_body(response).await.map_err(failed)? else {
-            return Err(RpcError::TooLarge { endpoint, method, bytes_max: ANSWER_BYTES_MAX });
+        let bytes_max = batch.iter().map(|request| request.bytes_max).min().unwrap_or(ANSWER_BYTES_MAX);
+        let Some(body) = limited_body(response, bytes_max).await.map_err(failed)? else {
+            return Err(RpcError::TooLarge { endpoint, method, bytes_max });
         };
         let took = start.elapsed();
         if !status.is_success() {
@@ -287,15 +287,15 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(secs))
 }
 
-/// The body, or none if it is larger than we take.
-async fn limited_body(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+/// The body, or none if it is larger than this.
+async fn limited_body(mut response: Response, bytes_max: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let announced = response.content_length().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
-    if announced > ANSWER_BYTES_MAX {
+    if announced > bytes_max {
         return Ok(None);
     }
     let mut body = Vec::with_capacity(announced);
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+        if body.len() + chunk.len() > bytes_max {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);

@@ -5,7 +5,7 @@ use store::column::Hash;
 use store::{Error, statement};
 use time::OffsetDateTime;
 
-use super::Layer;
+use super::{Layer, height};
 
 /// The row of one chain of one network.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
@@ -56,6 +56,14 @@ pub struct Tip {
 }
 
 impl Row {
+    /// Seconds until history is fetched, at the present rate; 0 where that is unknown, or nothing is left.
+    pub fn remaining_seconds(&self) -> u64 {
+        let indexed = self.number.unwrap_or(self.start_block);
+        let left = height(self.finalized.saturating_sub(indexed));
+        let rate = height(self.blocks_per_second);
+        if self.backfilling && rate > 0 { left.div_ceil(rate) } else { 0 }
+    }
+
     /// The last block applied.
     pub fn tip(&self) -> Option<Tip> {
         Some(Tip { number: self.number?, hash: self.hash?, time: self.time? })

@@ -59,12 +59,18 @@ pub struct Chain {
     pub troubled: bool,
     /// When an endpoint last answered.
     pub last_contact: Option<OffsetDateTime>,
+    /// While history is fetched.
+    pub blocks_per_second: u64,
+    /// Until it is fetched, at this rate.
+    pub remaining_seconds: u64,
 }
 
 impl From<checkpoint::Row> for Chain {
     fn from(row: checkpoint::Row) -> Self {
         Self {
             layer: Layer::of_column(row.layer),
+            blocks_per_second: height(row.blocks_per_second),
+            remaining_seconds: row.remaining_seconds(),
             indexed: row.number.map(height),
             latest: height(row.latest),
             finalized: height(row.finalized),

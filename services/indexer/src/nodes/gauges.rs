@@ -33,6 +33,8 @@ const GAUGES: &[(&str, &str)] = &[
     ("indexer_chain_troubled", "1 if a chain cannot be followed at the moment"),
     ("indexer_chain_contact_timestamp_seconds", "When an endpoint of a chain last answered"),
     ("indexer_chain_backfilling", "1 while history is fetched"),
+    ("indexer_chain_blocks_per_second", "Blocks of history fetched in a second; 0 when none is"),
+    ("indexer_chain_remaining_seconds", "Until history is fetched, at this rate"),
     ("indexer_epoch_blocks_ahead", "L2 blocks from the head to the end of the newest epoch"),
     ("indexer_reorg_unacknowledged", "1 if no operator has acknowledged a reorganisation below finalized"),
     ("indexer_lease_held", "1 if some replica holds the lease"),
@@ -159,6 +161,8 @@ pub fn of_chain(network: &str, chain: &Chain) -> Vec<Reading> {
     let mut all = vec![
         reading("indexer_chain_troubled", flag(chain.troubled), &own),
         reading("indexer_chain_backfilling", flag(chain.backfilling), &own),
+        reading("indexer_chain_blocks_per_second", count(chain.blocks_per_second), &own),
+        reading("indexer_chain_remaining_seconds", count(chain.remaining_seconds), &own),
     ];
     all.extend(chain.indexed.map(|height| at("indexed", height)));
     if let Some(contact) = chain.last_contact {

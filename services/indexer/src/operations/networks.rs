@@ -78,17 +78,9 @@ fn progress(source: &Source, row: Option<&checkpoint::Row>) -> wire::SourceProgr
         progress.last_contact = row.last_contact.map(timestamp);
         progress.problem.clone_from(&row.problem);
         progress.blocks_per_second = height(row.blocks_per_second);
-        progress.remaining_seconds = remaining(row);
+        progress.remaining_seconds = row.remaining_seconds();
     }
     progress
-}
-
-/// Seconds until history is fetched, at the present rate.
-fn remaining(row: &checkpoint::Row) -> u64 {
-    let indexed = row.number.unwrap_or(row.start_block);
-    let left = height(row.finalized.saturating_sub(indexed));
-    let rate = height(row.blocks_per_second);
-    if row.backfilling && rate > 0 { left.div_ceil(rate) } else { 0 }
 }
 
 fn endpoint(status: &EndpointStatus) -> wire::EndpointHealth {
@@ -103,7 +95,7 @@ fn endpoint(status: &EndpointStatus) -> wire::EndpointHealth {
     };
     wire::EndpointHealth {
         name: status.name.clone(),
-        usable: !status.identity.is_foreign() && !status.rests,
+        usable: status.is_usable(),
         problem,
         head: status.head.unwrap_or(0),
         latency_ms: status

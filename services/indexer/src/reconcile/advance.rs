@@ -232,10 +232,7 @@ impl<'a> Advance<'a> {
                 self.look(&observed).await?;
                 self.read_variant_if_due().await?;
                 self.catch_up_digests(self.seen.finalized).await?;
-                if self.mend().await? {
-                    return Ok(Progress::Moved);
-                }
-                Ok(Progress::CaughtUp)
+                Ok(if self.mend().await? { Progress::Moved } else { Progress::CaughtUp })
             }
             Step::Extend { from } if from <= observed.finalized.min(observed.sight.latest.number) => {
                 self.backfill(from, &observed).await?;
@@ -253,7 +250,7 @@ impl<'a> Advance<'a> {
     /// Adds the block that was announced; `false` if its logs cannot be had at once, or not be trusted, which the long
     /// way sees to.
     async fn child(&mut self, header: &Header) -> Result<bool, StepError> {
-        if self.source.care.again(HEAD_MOST) > 0 {
+        if self.source.care.again_any(HEAD_MOST) > 0 {
             return Ok(false);
         }
         let Ok((fetched, observed)) = fetch::child(self.source, header).await else { return Ok(false) };
@@ -303,7 +300,7 @@ impl<'a> Advance<'a> {
 
     /// Logs were missing in an answer.
     pub(super) fn gap(&self, endpoint: EndpointId, gap: &Gap) {
-        self.source.care.lost();
+        self.source.care.lost(Some(endpoint));
         let (network, layer) = (&self.source.network, self.source.layer);
         self.metrics.gap(network, layer);
         self.source.pool.distrust(endpoint, "logs were missing in its answer");

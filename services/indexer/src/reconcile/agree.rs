@@ -103,6 +103,6 @@ pub fn twice_told(
         return Ok(logs);
     }
     source.pool.distrust(endpoint, "it gave two different answers to one question");
-    source.care.lost();
+    source.care.lost(Some(endpoint));
     Err(disagreed(source, blocks, (endpoint, endpoint)))
 }

@@ -1,10 +1,10 @@
-//! How often one question about logs is asked: once, until an answer was found to lack some.
+//! How often one question about logs is asked of an endpoint: once, until an answer of it was found to lack some.
 //!
 //! What no counter shows at once, as the end of an answer that was cut, comes to light blocks later, and asking once
 //! more may lose something else. So for a while after a loss everything is asked several times, and what any answer
 //! has counts: an answer that is cut has nothing that is not there.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,37 +18,60 @@ use crate::source::Source;
 
 /// A loss is forgotten after this: an endpoint with a fault for good loses more before.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// Ranges are long: asking three times finds all but one in a hundred losses of a fifth of all answers.
+/// Ranges are long: of losses in a fifth of all answers, three find all but one in a hundred.
 pub const RANGE_MOST: usize = 2;
 /// Blocks near the head are few, and each is an answer of its own.
 pub const HEAD_MOST: usize = 5;
 
+/// More of them say nothing new.
+const LOSSES_MAX: usize = 32;
+
 /// Losses of late on one chain; clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Care(Arc<Mutex<VecDeque<Instant>>>);
+pub struct Care(Arc<Mutex<VecDeque<Loss>>>);
+
+#[derive(Debug)]
+struct Loss {
+    /// Whose answer it was; unknown where blocks that are stored lack logs.
+    by: Option<EndpointId>,
+    at: Instant,
+}
 
 impl Care {
-    /// An answer was found to lack logs.
-    pub fn lost(&self) {
+    /// An answer of this endpoint, or of an unknown one, was found to lack logs.
+    pub fn lost(&self, by: Option<EndpointId>) {
         let mut losses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        losses.push_back(Instant::now());
-        while losses.len() > HEAD_MOST {
+        losses.push_back(Loss { by, at: Instant::now() });
+        while losses.len() > LOSSES_MAX {
             losses.pop_front();
         }
     }
 
-    /// How often to ask again, at most so often.
-    pub fn again(&self, most: usize) -> usize {
+    /// How often to ask this endpoint again, at most so often.
+    pub fn again(&self, endpoint: EndpointId, most: usize) -> usize {
+        self.count(|by| by.is_none_or(|by| by == endpoint), most)
+    }
+
+    /// The same where any may be asked.
+    pub fn again_any(&self, most: usize) -> usize {
+        self.count(|_| true, most)
+    }
+
+    fn count(&self, is_of: impl Fn(Option<EndpointId>) -> bool, most: usize) -> usize {
         let mut losses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while losses.front().is_some_and(|loss| loss.elapsed() > FORGOTTEN_AFTER) {
+        while losses.front().is_some_and(|loss| loss.at.elapsed() > FORGOTTEN_AFTER) {
             losses.pop_front();
         }
+        let of = losses.iter().filter(|loss| is_of(loss.by)).count();
         // Whoever lost one answer is not trusted with the next.
-        if losses.is_empty() { 0 } else { (losses.len() + 1).min(most) }
+        if of == 0 { 0 } else { (of + 1).min(most) }
     }
 }
 
 /// The logs of blocks in order: those of an answer that says twice the same, or of several answers together.
+///
+/// Of long answers two that agree are enough. Those near the head are short, and all are asked for at once. Where two
+/// contradict each other one of them lies, and more of them do not help: then the first stands for itself.
 pub async fn told<A: Ask<Answer = Vec<Vec<Vec<Log>>>>>(
     source: &Source,
     blocks: (u64, u64),
@@ -56,27 +79,45 @@ pub async fn told<A: Ask<Answer = Vec<Vec<Vec<Log>>>>>(
     (avoid, most): (&[EndpointId], usize),
     question: impl Fn() -> A,
 ) -> Result<Vec<Log>, FetchError> {
-    let again = source.care.again(most);
-    if again == 0 {
+    let again = source.care.again(endpoint, most);
+    let mut united = United::default();
+    if again == 0 || united.add(first.clone()).is_none() {
         return agree::twice_told(source, blocks, endpoint, first);
     }
-    let answers = join_all((0..again).map(|_| source.pool.ask_besides(avoid, question()))).await;
-    let others = answers.into_iter().filter_map(Result::ok).map(|(answer, _)| answer);
-    let all = std::iter::once(first).chain(others).flatten().flatten().flatten();
-    let logs = united(all).ok_or_else(|| agree::disagreed(source, blocks, (endpoint, endpoint)))?;
-    Ok(agree::in_order(source, vec![logs]))
-}
-
-/// Everything that any answer has, in chain order; none if two say different things of one place.
-fn united(logs: impl Iterator<Item = Log>) -> Option<Vec<Log>> {
-    let mut places: BTreeMap<(u64, u64), Log> = BTreeMap::new();
-    for log in logs {
-        let known = places.entry((log.block_number, log.log_index)).or_insert_with(|| log.clone());
-        if !agree::same(std::slice::from_ref(known), &[log]) {
-            return None;
+    let together = if most == RANGE_MOST { 1 } else { again };
+    let mut left = again;
+    while left > 0 {
+        left -= together;
+        let answers = join_all((0..together).map(|_| source.pool.ask_besides(avoid, question()))).await;
+        for (answer, _) in answers.into_iter().filter_map(Result::ok) {
+            let Some(agrees) = united.add(answer) else {
+                return agree::twice_told(source, blocks, endpoint, first);
+            };
+            left = if agrees && together == 1 { 0 } else { left };
         }
     }
-    Some(places.into_values().collect())
+    Ok(agree::in_order(source, vec![united.0.into_values().collect()]))
+}
+
+/// Everything that any answer has, in chain order.
+#[derive(Debug, Default)]
+struct United(BTreeMap<(u64, u64), Log>);
+
+impl United {
+    /// Adds an answer. Whether it is just what was there before; none if it says something else of one place.
+    fn add(&mut self, answer: Vec<Vec<Vec<Log>>>) -> Option<bool> {
+        let before = self.0.len();
+        let mut places = BTreeSet::new();
+        for log in answer.into_iter().flatten().flatten() {
+            let place = (log.block_number, log.log_index);
+            places.insert(place);
+            let known = self.0.entry(place).or_insert_with(|| log.clone());
+            if !agree::same(std::slice::from_ref(known), &[log]) {
+                return None;
+            }
+        }
+        Some(self.0.len() == before && places.len() == before)
+    }
 }
 
 #[cfg(test)]
@@ -88,12 +129,16 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_twice_until_something_was_lost() {
+        let url: chain::rpc::EndpointUrl = "http://127.0.0.1:9".parse().expect("a URL");
+        let pool = chain::pool::Pool::new(1, vec![url.clone().into(), url.into()], Default::default());
+        let status = pool.expect("a pool").status();
+        let [one, other] = [status[0].id, status[1].id];
         let care = Care::default();
-        assert_eq!(care.again(RANGE_MOST), 0);
-        care.lost();
-        assert_eq!(care.again(RANGE_MOST), 2);
-        (0..2 * HEAD_MOST).for_each(|_| care.clone().lost());
-        assert_eq!((care.again(RANGE_MOST), care.again(HEAD_MOST)), (RANGE_MOST, HEAD_MOST));
+        assert_eq!(care.again_any(RANGE_MOST), 0);
+        care.lost(Some(one));
+        assert_eq!((care.again(one, RANGE_MOST), care.again(other, RANGE_MOST)), (2, 0));
+        (0..2 * HEAD_MOST).for_each(|_| care.clone().lost(None));
+        assert_eq!((care.again(one, RANGE_MOST), care.again(other, HEAD_MOST)), (RANGE_MOST, HEAD_MOST));
     }
 
     #[test]
@@ -110,10 +155,13 @@ mod tests {
             block_timestamp: None,
             removed: false,
         };
-        let united_of = |logs: &[Log]| united(logs.iter().cloned());
         let (a, b, c) = (log(1, 1, 7), log(1, 2, 7), log(2, 0, 7));
-        let whole = vec![a.clone(), b.clone(), c.clone()];
-        assert_eq!(united_of(&[a.clone(), c.clone(), a.clone(), b.clone()]), Some(whole));
-        assert_eq!(united_of(&[a, b, log(1, 1, 8)]), None);
+        let mut united = United::default();
+        assert_eq!(united.add(vec![vec![vec![a.clone(), c.clone(), a.clone()]]]), Some(false));
+        assert_eq!(united.add(vec![vec![vec![a.clone()], vec![c.clone()]]]), Some(true), "the same again");
+        assert_eq!(united.add(vec![vec![vec![a.clone()]]]), Some(false), "it lacks one");
+        assert_eq!(united.add(vec![vec![vec![b.clone()]]]), Some(false));
+        assert_eq!(united.0.values().cloned().collect::<Vec<_>>(), [a, b, c]);
+        assert_eq!(united.add(vec![vec![vec![log(1, 1, 8)]]]), None);
     }
 }

@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chain::pool::Pool;
 use chain::rpc::{BlockId, Header, RpcError, call};
 use chain::verify::{self, VerifyError};
 use futures::StreamExt;
@@ -95,7 +94,22 @@ impl Follower {
     async fn hold(&self, lease: Lease, shutdown: &Shutdown) -> Result<(), Fatal> {
         tokio::select! {
             done = self.follow(lease, shutdown) => done,
-            never = survey(&self.source.pool) => match never {},
+            never = self.survey() => match never {},
+        }
+    }
+
+    /// Asks every endpoint for its head now and then, else nobody would know that the one that is asked all questions
+    /// lags; and says how they are doing.
+    async fn survey(&self) -> Infallible {
+        let Source { network, layer, pool, .. } = &self.source;
+        loop {
+            if pool.len() > 1 {
+                pool.ask_each(call::header(BlockId::Latest)).await;
+            }
+            for status in pool.status() {
+                self.metrics.endpoint(network, *layer, &status);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -206,16 +220,6 @@ impl Follower {
             tracing::debug!(network, "the problem could not be noted: {}", report(&error));
         }
         self.wake.announce(network);
-    }
-}
-
-/// Asks every endpoint for its head now and then: else nobody would know that the one that is asked all questions lags.
-async fn survey(pool: &Pool) -> Infallible {
-    loop {
-        if pool.len() > 1 {
-            pool.ask_each(call::header(BlockId::Latest)).await;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

@@ -64,13 +64,14 @@ impl Range {
         if asked <= 1 {
             return false;
         }
-        let half = asked / 2;
+        // An answer too large to be read says nothing of how much too large.
+        let less = asked / if matches!(refusal, LogRefusal::Bytes) { 4 } else { 2 };
         let hinted = match refusal {
             LogRefusal::Range { blocks_max, suggested } => blocks_max.or_else(|| fitting(from, suggested)),
             LogRefusal::Results { suggested } => fitting(from, suggested),
             LogRefusal::Bytes | LogRefusal::Slow => None,
         };
-        self.blocks = hinted.filter(|blocks| *blocks < asked).unwrap_or(half).max(1);
+        self.blocks = hinted.filter(|blocks| *blocks < asked).unwrap_or(less).max(1);
         // A limit of blocks stands for good; too many results say something about these blocks only.
         if matches!(refusal, LogRefusal::Range { .. }) {
             self.ceiling = self.blocks;

@@ -45,7 +45,7 @@ pub async fn stored<C: ConnectionTrait>(
     let compared = reconciliation::of(view, &source.network).await?;
     let verified = compared.and_then(|row| row.verified_number).map(height);
     let (from, to) = (verified.map_or(source.start(), |number| number + 1), height(at.number));
-    let too_much = to.saturating_sub(from) >= BLOCKS_MAX && source.care.again(RANGE_MOST) == 0;
+    let too_much = to.saturating_sub(from) >= BLOCKS_MAX && source.care.again_any(RANGE_MOST) == 0;
     if topics.is_empty() || from > to || too_much {
         return Ok(None);
     }
@@ -92,7 +92,8 @@ async fn asked(source: &Source, (from, to): (u64, u64), of: At) -> Result<Option
             uncounted(source).iter().map(|filter| call::logs_of_range(from, to, filter)).collect();
         (logs, call::header(BlockId::Number(of.number)))
     };
-    let answers = join_all((0..=source.care.again(RANGE_MOST)).map(|_| source.pool.ask(question()))).await;
+    let answers =
+        join_all((0..=source.care.again_any(RANGE_MOST)).map(|_| source.pool.ask(question()))).await;
     let mut logs = Vec::new();
     for answer in answers {
         let (of_filters, header) = answer?;

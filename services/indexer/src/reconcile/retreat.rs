@@ -203,7 +203,7 @@ impl Advance<'_> {
 
     /// Logs are missing among blocks that are stored already: fetches the last of them again, more each round.
     pub(super) async fn repair(&mut self, round: u32) -> Result<(), StepError> {
-        self.source.care.lost();
+        self.source.care.lost(None);
         let Some(tip) = self.standing.tip else { return Ok(()) };
         let back = REPAIR_BLOCKS.saturating_mul(REPAIR_GROWTH.saturating_pow(round));
         let from = height(tip.number).saturating_sub(back).max(self.source.start());

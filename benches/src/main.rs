@@ -42,8 +42,7 @@ fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted =
         |name: &str| wanted.is_empty() || wanted.iter().any(|prefix| name.starts_with(prefix.as_str()));
-    let all =
-        || BENCHES.into_iter().chain(keys::BENCHES).chain(at_rest::BENCHES).chain(index::BENCHES);
+    let all = || BENCHES.into_iter().chain(keys::BENCHES).chain(at_rest::BENCHES).chain(index::BENCHES);
     let unknown = wanted.iter().find(|prefix| !all().any(|(name, _)| name.starts_with(prefix.as_str())));
     if let Some(unknown) = unknown {
         let names: Vec<&str> = all().map(|(name, _)| name).collect();

@@ -194,6 +194,7 @@ pub async fn sign(lifecycle: &Client, key: &Key, nonce: u64) -> Result<SignTrans
         }),
         intent: SigningIntent::New.into(),
         operation_id: "bench".to_owned(),
+        approved_value_wei_max: String::new(),
     };
     Ok(lifecycle.clone().sign_transaction(request).await?.into_inner())
 }

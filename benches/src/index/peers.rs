@@ -3,6 +3,7 @@
 //! One that does not install or end is reported as not run, with the reason.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,7 +15,7 @@ use tokio::process::Command;
 use super::backfill::{self, HUNDRED_THOUSAND};
 use super::oracle;
 use super::world::{Database, World, free_port, world};
-use crate::npm::{ended, installed};
+use crate::npm::installed;
 use crate::report::{Figure, rounded};
 
 /// Ponder took 140 to 150 s.

@@ -13,6 +13,8 @@ use super::world::world;
 use crate::report::Figure;
 
 const SIGNATURES: u64 = 200;
+/// The loops of the service look at the database every few seconds, too; the least of a few attempts is without them.
+const ATTEMPTS: u64 = 5;
 const WARM_UP: u64 = 10;
 const BUFFER_BYTES: usize = 1 << 16;
 
@@ -38,11 +40,14 @@ pub async fn counted() -> Result<Figure> {
     for _ in 0..WARM_UP {
         client.sign_transaction(world.request(0)).await?;
     }
-    let before = count.load(Ordering::SeqCst);
-    for _ in 0..SIGNATURES {
-        client.sign_transaction(world.request(0)).await?;
+    let mut turns = u64::MAX;
+    for _ in 0..ATTEMPTS {
+        let before = count.load(Ordering::SeqCst);
+        for _ in 0..SIGNATURES {
+            client.sign_transaction(world.request(0)).await?;
+        }
+        turns = turns.min(count.load(Ordering::SeqCst) - before);
     }
-    let turns = count.load(Ordering::SeqCst) - before;
     passing.abort();
     let each = turns as f64 / SIGNATURES as f64;
     Ok(Figure::new(

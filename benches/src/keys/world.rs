@@ -15,7 +15,9 @@ use alloy_primitives::{Address, U256, address};
 use alloy_sol_types::SolCall;
 use anyhow::{Context, Result, bail, ensure};
 use api::keys::v1::keys_service_client::KeysServiceClient;
-use api::keys::v1::{CreateKeyRequest, Key, KeyRole, SignTransactionRequest, SigningIntent};
+use api::keys::v1::{
+    CreateKeyRequest, GetPolicyRequest, Key, KeyRole, SetPolicyRequest, SignTransactionRequest, SigningIntent,
+};
 use api::types::v1::UnsignedTransaction;
 use runtime::client::{Peer, channel};
 use runtime::tls::{Tls, TlsConfig};
@@ -117,6 +119,7 @@ impl World {
             let key = operator.create_key(request).await?.into_inner().key.context("a key")?;
             world.keys.push(key);
         }
+        lift_eth_windows(operator).await?;
         Ok(world)
     }
 
@@ -177,6 +180,7 @@ impl World {
             }),
             intent: SigningIntent::New.into(),
             operation_id: "0198c0de-0000-7000-8000-000000000000".to_owned(),
+            approved_value_wei_max: String::new(),
         }
     }
 
@@ -241,6 +245,16 @@ impl Service {
         }
         Ok(Self { address, _child: child })
     }
+}
+
+/// The preset, without its bounds of ETH: more is signed here than anybody should.
+async fn lift_eth_windows(mut operator: Client) -> Result<()> {
+    let in_force = operator.get_policy(GetPolicyRequest {}).await?.into_inner().policy.context("a policy")?;
+    let kept = in_force.toml.lines().filter(|line| !line.starts_with("eth_24h_wei_max"));
+    let toml = kept.map(|line| format!("{line}\n")).collect();
+    let set = SetPolicyRequest { toml, expected_version: in_force.version, validate_only: false };
+    operator.set_policy(set).await?;
+    Ok(())
 }
 
 /// The schemas, by the program that is measured.

@@ -129,7 +129,11 @@ pub fn archive(bytes: &[u8]) {
 pub fn der(bytes: &[u8]) {
     if let Ok(numbers) = der::signature(bytes) {
         let low = numbers.to_bytes();
-        assert_eq!(der::signature_of_64(&low).map(Numbers::to_bytes), Ok(low), "both forms are the same numbers");
+        assert_eq!(
+            der::signature_of_64(&low).map(Numbers::to_bytes),
+            Ok(low),
+            "both forms are the same numbers"
+        );
     }
     if let Ok(key) = der::public_key(bytes) {
         assert_eq!(der::public_key_of_point(&[&[4], key.bytes64().as_slice()].concat()), Ok(key));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use api::keys::v1::keys_service_server::KeysService;
-use api::keys::v1::{AttachKeyRequest, AttachKeyResponse, ConfirmKeyBackupRequest, ConfirmKeyBackupResponse};
 use api::keys::v1::{
     ApproveIntentRequest, ApproveIntentResponse, ExplainPolicyRequest, ExplainPolicyResponse,
     FreezeLabelRequest, FreezeLabelResponse, GetBlastRadiusRequest, GetBlastRadiusResponse,
@@ -12,6 +11,7 @@ use api::keys::v1::{
     SignTypedDataRequest, SignTypedDataResponse, TestPolicyRequest, TestPolicyResponse, ThawLabelRequest,
     ThawLabelResponse,
 };
+use api::keys::v1::{AttachKeyRequest, AttachKeyResponse, ConfirmKeyBackupRequest, ConfirmKeyBackupResponse};
 use api::keys::v1::{
     BackupKeysRequest, BackupKeysResponse, ConfirmNonceFloorRequest, ConfirmNonceFloorResponse,
     CreateKeyRequest, CreateKeyResponse, ExportNodeKeyRequest, ExportNodeKeyResponse, GetAuditHeadRequest,

@@ -6,16 +6,17 @@ use api::keys::v1::approve_intent_request::Intent;
 use api::keys::v1::{
     Approval, ApproveIntentRequest, AuditBody, GetPolicyRequest, Key, KeyRole, ListApprovalsRequest,
     ListAuditRecordsRequest, MessageIntent, PolicyIntent, RevokeApprovalRequest, SetPolicyRequest,
-    SignMessageRequest, SignTransactionRequest, TransactionIntent,
+    SignMessageRequest, SignTransactionRequest, SignTransactionsRequest, SigningIntent, TransactionIntent,
+    sign_transaction_result::Outcome,
 };
-use keys::policy::call::{unlockCall, withdrawCall};
+use keys::policy::call::{relockCall, unlockCall, withdrawCall};
 use keys::policy::intent;
 use proptest::prelude::*;
 use prost::Message;
 use sea_orm::ConnectionTrait;
 
 use crate::stand::{
-    CHAIN_ID, Client, NETWORK, POOL, Stand, address_of, metis, refusal, request, rule, set_rules,
+    CHAIN_ID, Client, NETWORK, POOL, Stand, address_of, metis, refusal, request, rule, set_rules, with_fees,
 };
 
 fn withdraw(amount: u64) -> withdrawCall {
@@ -108,6 +109,84 @@ async fn approvals_end_by_time_and_by_being_taken_back() {
     assert_eq!((page.approvals.len(), rest.approvals.len(), rest.next_page_token.as_str()), (1, 1, ""));
     let none = list(&format!("0x{}", "11".repeat(32)), "");
     assert!(stand.operator.clone().list_approvals(none).await.unwrap().into_inner().approvals.is_empty());
+}
+
+/// The same with fees of so many gwei, in place of what was signed.
+fn bumped(key: &Key, nonce: u64, gwei: u64) -> SignTransactionRequest {
+    let asked = request(key, POOL, &withdraw(5), nonce);
+    with_fees(asked, gwei * 1_000_000_000, gwei * 1_000_000_000, SigningIntent::Replace)
+}
+
+#[tokio::test]
+async fn an_approval_is_good_for_one_nonce_and_for_its_higher_fees_for_ever() {
+    let db = testkit::database().await;
+    let (stand, key) = stand_with_rule(&db, 1).await;
+    let first = approve(&stand.operator, transaction(&key, &withdraw(5), "0")).await;
+    stand.sign(request(&key, POOL, &withdraw(5), 0)).await.unwrap();
+    assert_eq!(reason(stand.sign(request(&key, POOL, &withdraw(5), 1)).await), "APPROVALS_MISSING");
+
+    let age = "UPDATE keys.approval SET approved_at = approved_at - interval '9 days', expires_at = expires_at - interval '9 days'";
+    db.admin().await.execute_unprepared(age).await.unwrap();
+    stand.sign(bumped(&key, 0, 100)).await.unwrap();
+    assert_eq!(reason(stand.sign(request(&key, POOL, &withdraw(5), 1)).await), "APPROVALS_MISSING");
+
+    approve(&stand.operator, transaction(&key, &withdraw(5), "0")).await;
+    stand.sign(request(&key, POOL, &withdraw(5), 1)).await.unwrap();
+    stand.sign(bumped(&key, 0, 200)).await.unwrap();
+    stand.operator.clone().revoke_approval(RevokeApprovalRequest { id: first.id }).await.unwrap();
+    assert_eq!(reason(stand.sign(bumped(&key, 0, 300)).await), "APPROVALS_MISSING", "taken back");
+    stand.sign(bumped(&key, 1, 300)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_approval_is_good_for_one_nonce_within_a_batch_too() {
+    let db = testkit::database().await;
+    let (stand, key) = stand_with_rule(&db, 1).await;
+    let signed = |requests: Vec<SignTransactionRequest>| {
+        let mut client = stand.lifecycle.clone();
+        async move {
+            let answer = client.sign_transactions(SignTransactionsRequest { requests }).await.unwrap();
+            let results = answer.into_inner().results.into_iter();
+            results.map(|result| matches!(result.outcome, Some(Outcome::Signed(_)))).collect::<Vec<_>>()
+        }
+    };
+    let fresh = |nonce| request(&key, POOL, &withdraw(5), nonce);
+    approve(&stand.operator, transaction(&key, &withdraw(5), "0")).await;
+    assert_eq!(signed(vec![fresh(0), fresh(1), fresh(0)]).await, [true, false, true]);
+    approve(&stand.operator, transaction(&key, &withdraw(5), "0")).await;
+    assert_eq!(signed(vec![fresh(1), bumped(&key, 0, 100), fresh(2)]).await, [true, true, false]);
+}
+
+#[tokio::test]
+async fn a_refusal_means_that_no_rule_allows_and_is_the_only_record() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    let small = rule("small", "\"relock\"", &format!("metis_24h_wei_max = \"{}\"", metis(10)));
+    let large = rule("large", "\"relock\"", "approvals = 1");
+    set_rules(&stand, "", &format!("{small}{large}")).await;
+    let relock = relockCall { seqId: U256::from(17), amount: metis(6), lockReward: false };
+    let asked = |nonce| request(&key, POOL, &relock, nonce);
+    assert_eq!(stand.sign(asked(0)).await.unwrap().rule, "small, policy 2");
+    let refused = stand.sign(asked(1)).await.unwrap_err();
+    assert_eq!((refused.reason.as_str(), refused.metadata["rule"].as_str()), ("APPROVALS_MISSING", "large"));
+    approve(&stand.operator, transaction(&key, &relock, "0")).await;
+    assert_eq!(stand.sign(asked(1)).await.unwrap().rule, "large, policy 2");
+    // What went out by the one counts in the window of the other.
+    assert_eq!(reason(stand.sign(asked(2)).await), "APPROVALS_MISSING");
+    let records = ListAuditRecordsRequest { page_size: 500, page_token: String::new() };
+    let records = stand.operator.clone().list_audit_records(records).await.unwrap().into_inner().records;
+    let signing = records.iter().filter(|record| record.action == "SignTransaction");
+    let verdicts: Vec<_> = signing.map(|record| (record.verdict.as_str(), record.rule.as_str())).collect();
+    assert_eq!(
+        verdicts,
+        [
+            ("ALLOWED", "small"),
+            ("REFUSED", "APPROVALS_MISSING"),
+            ("ALLOWED", "large"),
+            ("REFUSED", "APPROVALS_MISSING")
+        ]
+    );
 }
 
 #[tokio::test]

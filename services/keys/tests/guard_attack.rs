@@ -31,7 +31,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::stand::{
-    CHAIN_ID, Client, INFO, KEK, METIS, NETWORK, POOL, Stand, address_of, metis, request, tls, with_fees,
+    CHAIN_ID, Client, INFO, KEK, METIS, NETWORK, POOL, Stand, address_of, lift_eth_windows, metis, request,
+    tls, with_fees,
 };
 
 /// Requests in `make test`; `make test-long` asks for 100,000.
@@ -284,6 +285,7 @@ async fn no_nonce_gets_two_intents_whoever_is_killed() {
         fleet.stand.create("alpha", KeyRole::Owner).await,
         fleet.stand.create("beta", KeyRole::Owner).await,
     ]);
+    lift_eth_windows(&fleet.stand).await;
     let next = Arc::new(AtomicU64::new(0));
     let attackers: Vec<_> = (0..CLIENTS)
         .map(|number| {

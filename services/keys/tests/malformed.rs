@@ -19,7 +19,7 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
-use crate::stand::{INFO, METIS, NETWORK, Stand, metis, refusal, request};
+use crate::stand::{INFO, METIS, NETWORK, Stand, metis, refusal, request, trusting};
 
 fn fresh() -> String {
     uuid::Uuid::now_v7().to_string()
@@ -53,7 +53,7 @@ macro_rules! ask {
 #[tokio::test]
 async fn each_bad_field_of_a_change_is_named_and_only_the_record_is_written() {
     let db = testkit::database().await;
-    let stand = Stand::start(&db).await;
+    let stand = Stand::with(&db, trusting()).await;
     let key = stand.create("alpha", KeyRole::Owner).await;
     let admin = db.admin().await;
     let before = (written(&admin).await, records(&admin).await);
@@ -386,7 +386,7 @@ fn spoiled(whole: &DynamicMessage) -> Vec<(String, DynamicMessage)> {
 #[tokio::test]
 async fn no_request_of_any_method_breaks_the_service() {
     let db = testkit::database().await;
-    let stand = Stand::start(&db).await;
+    let stand = Stand::with(&db, trusting()).await;
     let key = stand.create("alpha", KeyRole::Sequencer).await;
     let pool = DescriptorPool::decode(api::DESCRIPTORS).unwrap();
     let service = pool.get_service_by_name("sequencer.keys.v1.KeysService").unwrap();

@@ -10,7 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::stand::{INFO, METIS, Stand, config, metis, request};
+use crate::stand::{INFO, METIS, Stand, config, lift_eth_windows, metis, request};
+
+/// The loops of the service look at the database every few seconds, too. A signature never takes less than it takes, so
+/// the least of a few attempts is what it takes.
+const ATTEMPTS: u64 = 5;
 
 /// A wire that counts how often the client speaks after the server has.
 struct Wire {
@@ -85,23 +89,31 @@ async fn a_signature_takes_one_round_trip_and_so_do_256() {
     let wire = Wire::before(&db).await;
     let database = store::connect(&wire.url, 8).await.unwrap();
     let stand = Stand::on(database, config()).await;
+    lift_eth_windows(&stand).await;
     let key = stand.create("alpha", KeyRole::Owner).await;
     let approve = |nonce| request(&key, METIS, &approveCall { spender: INFO, value: metis(1) }, nonce);
     // Reads the key, connects and prepares the statement.
     stand.sign(approve(0)).await.unwrap();
-    let before = wire.count();
-    for nonce in 1..=50 {
-        stand.sign(approve(nonce)).await.unwrap();
+    let (mut alone, mut together, mut others) = (u64::MAX, u64::MAX, u64::MAX);
+    for attempt in 0..ATTEMPTS {
+        let first = 1 + attempt * 1_000;
+        let before = wire.count();
+        for nonce in first..first + 10 {
+            stand.sign(approve(nonce)).await.unwrap();
+        }
+        alone = alone.min(wire.count() - before);
+        let before = wire.count();
+        let requests = (first + 100..first + 356).map(approve).collect();
+        let answer = stand.lifecycle.clone().sign_transactions(SignTransactionsRequest { requests }).await;
+        assert_eq!(answer.unwrap().into_inner().results.len(), 256);
+        together = together.min(wire.count() - before);
+        let before = wire.count();
+        // What is refused is decided, too.
+        stand.sign(approve(first)).await.unwrap();
+        let mut bad = approve(first + 400);
+        bad.transaction = None;
+        stand.sign(bad).await.unwrap_err();
+        others = others.min(wire.count() - before);
     }
-    assert_eq!(wire.count() - before, 50);
-    let requests = (51..307).map(approve).collect();
-    let answer = stand.lifecycle.clone().sign_transactions(SignTransactionsRequest { requests }).await;
-    assert_eq!(answer.unwrap().into_inner().results.len(), 256);
-    assert_eq!(wire.count() - before, 51);
-    // What is refused is decided, too.
-    stand.sign(approve(1)).await.unwrap();
-    let mut bad = approve(400);
-    bad.transaction = None;
-    stand.sign(bad).await.unwrap_err();
-    assert_eq!(wire.count() - before, 53);
+    assert_eq!((alone, together, others), (10, 1, 2));
 }

@@ -7,7 +7,7 @@ use alloy_primitives::{Address, U256, address};
 use alloy_sol_types::SolCall;
 use api::keys::v1::keys_service_client::KeysServiceClient;
 use api::keys::v1::{
-    CreateKeyRequest, GetPolicyRequest, Key, KeyRole, SetPolicyRequest, SignTransactionRequest,
+    CreateKeyRequest, GetPolicyRequest, Key, KeyRole, Policy, SetPolicyRequest, SignTransactionRequest,
     SignTransactionResponse, SigningIntent,
 };
 use api::types::v1::UnsignedTransaction;
@@ -148,6 +148,16 @@ pub async fn set_rules(stand: &Stand, head: &str, rules: &str) {
     let in_force = stand.operator.clone().get_policy(GetPolicyRequest {}).await.unwrap().into_inner();
     let expected_version = in_force.policy.unwrap().version;
     let set = SetPolicyRequest { toml: document(head, rules), expected_version, validate_only: false };
+    stand.operator.clone().set_policy(set).await.unwrap();
+}
+
+/// The policy in force without its bounds of ETH, for tests that sign more than anybody should.
+pub async fn lift_eth_windows(stand: &Stand) {
+    let in_force = stand.operator.clone().get_policy(GetPolicyRequest {}).await.unwrap().into_inner();
+    let Policy { toml, version: expected_version, .. } = in_force.policy.unwrap();
+    let kept = toml.lines().filter(|line| !line.starts_with("eth_24h_wei_max"));
+    let toml = kept.map(|line| format!("{line}\n")).collect();
+    let set = SetPolicyRequest { toml, expected_version, validate_only: false };
     stand.operator.clone().set_policy(set).await.unwrap();
 }
 

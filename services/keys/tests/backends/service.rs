@@ -15,7 +15,7 @@ use super::gate::Gate;
 use super::pkcs11::{Hsm, PIN};
 use super::web3signer;
 use super::web3signer_stub::Stub;
-use crate::stand::{INFO, METIS, Stand, address_of, trusting, metis, refusal, request};
+use crate::stand::{INFO, METIS, Stand, address_of, metis, refusal, request, trusting};
 
 fn fresh() -> String {
     uuid::Uuid::now_v7().to_string()

@@ -209,10 +209,7 @@ impl KeysService for FakeKeys {
     ) -> Result<Response<FreezeLabelResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
-    async fn thaw_label(
-        &self,
-        _: Request<ThawLabelRequest>,
-    ) -> Result<Response<ThawLabelResponse>, Status> {
+    async fn thaw_label(&self, _: Request<ThawLabelRequest>) -> Result<Response<ThawLabelResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
     async fn list_frozen_labels(

@@ -177,6 +177,7 @@ pub async fn sign(lifecycle: &Client, key: &Key, nonce: u64) -> Result<SignTrans
         }),
         intent: SigningIntent::New.into(),
         operation_id: "op-1".to_owned(),
+        approved_value_wei_max: String::new(),
     };
     Ok(lifecycle.clone().sign_transaction(request).await?.into_inner())
 }

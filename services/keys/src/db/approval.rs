@@ -6,6 +6,7 @@ use store::column::Hash;
 use store::statement;
 use time::OffsetDateTime;
 
+use crate::db::is_storable;
 use crate::error::Failure;
 
 /// An approval to be stored.
@@ -57,6 +58,9 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, new: New<'_>) -> Result<Row, Fai
 }
 
 pub async fn of_id<C: ConnectionTrait>(db: &C, id: &str) -> Result<Option<Row>, Failure> {
+    if !is_storable(id) {
+        return Ok(None);
+    }
     let sql = format!("SELECT {COLUMNS} FROM keys.approval WHERE id = $1");
     one(db, &sql, [id.into()], "reading an approval").await
 }

@@ -5,6 +5,7 @@ use store::column::Hash;
 use store::statement;
 use time::OffsetDateTime;
 
+use crate::db::is_storable;
 use crate::error::Failure;
 
 /// What was done with an archive.
@@ -89,6 +90,9 @@ pub async fn page<C: ConnectionTrait>(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<Row>, Failure> {
+    if key_id.is_some_and(|id| !is_storable(id)) {
+        return Ok(Vec::new());
+    }
     let sql = "SELECT id, kind, caller, archive_sha256, archive_made_at, proven, missing, proven_at FROM keys.drill AS d
                 WHERE ($1::bigint IS NULL OR d.id < $1)
                   AND ($2::text IS NULL OR EXISTS (

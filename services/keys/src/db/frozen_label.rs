@@ -5,6 +5,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use store::statement;
 use time::OffsetDateTime;
 
+use crate::db::is_storable;
 use crate::error::Failure;
 
 /// Labels frozen at once; beyond that, everything is.
@@ -61,6 +62,9 @@ pub async fn of_label<C: ConnectionTrait>(
     db: &C,
     (name, value): (&str, &str),
 ) -> Result<Option<Row>, Failure> {
+    if !is_storable(name) || !is_storable(value) {
+        return Ok(None);
+    }
     let sql = "SELECT name, value, reason, frozen_by, frozen_at FROM keys.frozen_label
                 WHERE name = $1 AND value = $2 AND thawed_at IS NULL";
     Row::find_by_statement(statement(sql, [name.into(), value.into()]))

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use crate::backend::{LOCAL, Place};
 use crate::crypto::Envelope;
 use crate::crypto::envelope::Belongs;
+use crate::db::is_storable;
 use crate::error::Failure;
 
 /// Labels, sorted so that they always encode the same way.
@@ -170,11 +171,6 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, key: &Key) -> Result<Option<Key>
          ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
     );
     one(tx, &sql, values, "storing a key").await
-}
-
-/// Postgres has no text with a NUL in it, and fails over the question.
-fn is_storable(text: &str) -> bool {
-    !text.contains('\0')
 }
 
 pub async fn of_id<C: ConnectionTrait>(db: &C, id: &str) -> Result<Option<Key>, Failure> {

@@ -12,3 +12,8 @@ pub mod message;
 pub mod policy;
 pub mod restoration;
 pub mod signature;
+
+/// Postgres has no text with a NUL in it, and fails over the question; nothing is found by such a text.
+fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
+}

@@ -69,7 +69,9 @@ async fn what_nobody_waits_for_any_more_is_not_decided() {
     holder.execute_unprepared("SELECT 1 FROM keys.audit_head FOR UPDATE").await.unwrap();
     let (mut client, asked) = (stand.lifecycle.clone(), approve(&key, 1));
     let first = tokio::spawn(async move { client.sign_transaction(asked).await });
-    let blocked = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    // The loops of the service may wait for the same lock.
+    let blocked = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+                      AND query LIKE '%decide_batch%'";
     wait_until("the first is being decided", SOON, || async {
         let row = admin.query_one_raw(store::statement(blocked, [])).await.unwrap().unwrap();
         row.try_get::<i64>("", "n").unwrap() > 0

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use api::keys::v1::{Key, KeyRole, RotateKekRequest, RotateKekResponse};
+use api::keys::v1::{
+    GetAuditHeadRequest, GetAuditHeadResponse, Key, KeyRole, RotateKekRequest, RotateKekResponse,
+};
 use keys::Config;
 use keys::config::Previous;
 use keys::policy::call::approveCall;
@@ -46,6 +48,32 @@ async fn make(stand: &Stand, count: u32) -> Vec<Key> {
 async fn signs(stand: &Stand, key: &Key, nonce: u64) {
     let call = approveCall { spender: INFO, value: metis(1) };
     stand.sign(request(key, METIS, &call, nonce)).await.unwrap();
+}
+
+async fn head(stand: &Stand) -> GetAuditHeadResponse {
+    stand.operator.clone().get_audit_head(GetAuditHeadRequest {}).await.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn heads_of_the_log_are_signed_by_the_same_key_after_a_rotation() {
+    let db = testkit::database().await;
+    let first = Stand::start(&db).await;
+    make(&first, 1).await;
+    wait_until("a head is signed", SOON, || async { head(&first).await.signed.is_some() }).await;
+    let signers = head(&first).await.public_keys;
+    first.stop().await;
+    let rotating = Stand::with(&db, next()).await;
+    assert_eq!(rotate(&rotating, 1).await.remaining, 0);
+    rotating.stop().await;
+    let only_new = Config { kek: Some(Secret::new(NEXT.to_owned())), ..Config::default() };
+    let after = Stand::with(&db, only_new).await;
+    after.create("late", KeyRole::Owner).await;
+    let records = head(&after).await.sequence;
+    after.stop().await;
+    let last = Stand::with(&db, next()).await;
+    let at_the_end = head(&last).await;
+    assert!(at_the_end.signed.unwrap().sequence >= records, "the one with the new key only has signed");
+    assert_eq!(at_the_end.public_keys, signers);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,8 @@ PYTHON_TOOLS := .tools/done
 BUF := dev/node_modules/.bin/buf
 ARGS ?=
 BENCH ?=
+# What is delivered, and so what is checked and tested: keys with the SDK of AWS too.
+BACKENDS := --features seqd/backends
 
 .PHONY: help up demo test test-long lint bench fmt build tools
 
@@ -16,7 +18,8 @@ help:
 	@echo 'make up      the whole system on this machine: private L1 and L2, Postgres, five services, six sequencers'
 	@echo 'make demo    the journey from a new key to the final withdrawal, against a fresh stack'
 	@echo 'make test    every test        make lint   every check        make bench [BENCH=name]   the figures'
-	@echo 'make test-long [INDEX_KILLS=200] [INDEX_SEED=1]   the indexer killed so many times in its backfill'
+	@echo 'make test-long [INDEX_KILLS=200] [INDEX_SEED=1]   the indexer killed so many times in its backfill,'
+	@echo '               [KEYS_ATTACKS=100000] [KEYS_SEED=1]   the guard of keys attacked so often while replicas are killed'
 
 $(TOOLS): dev/package.json dev/package-lock.json
 	$(NPM) ci --ignore-scripts --prefix dev
@@ -46,22 +49,28 @@ build:
 
 test: $(TOOLS) $(CONTRACT_TOOLS)
 	$(NPM) test --prefix contracts
-	$(CARGO) build --package seqd --package seqctl --package testkit --bins
+	$(CARGO) build --package seqd --package seqctl --package testkit --bins $(BACKENDS)
 	$(CARGO) run --quiet --package testkit --bin testdb -- start
-	$(CARGO) test --workspace --no-fail-fast; status=$$?; \
+	$(CARGO) test --workspace --no-fail-fast $(BACKENDS); status=$$?; \
 	  $(CARGO) run --quiet --package testkit --bin testdb -- stop; exit $$status
 
-# What takes too long for every change: a quarter of an hour.
+# What takes too long for every change: half an hour.
 test-long: export INDEX_KILLS ?= 200
+test-long: export KEYS_ATTACKS ?= 100000
+test-long: export KEYS_FUZZ ?= 200000
+test-long: export TRAIL_DAMAGES ?= 10000
 test-long: $(TOOLS)
 	$(CARGO) build --package seqd --package testkit --bins
 	$(CARGO) run --quiet --package testkit --bin testdb -- start
-	$(CARGO) test --package indexer --test main kills; status=$$?; \
+	$(CARGO) test --package trail --test main damages && \
+	  $(CARGO) test --package keys --test main fuzz && \
+	  $(CARGO) test --package indexer --test main kills && \
+	  $(CARGO) test --package keys --test main guard_attack; status=$$?; \
 	  $(CARGO) run --quiet --package testkit --bin testdb -- stop; exit $$status
 
 lint: $(TOOLS) $(CONTRACT_TOOLS) $(PYTHON_TOOLS)
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
+	$(CARGO) clippy --workspace --all-targets --quiet $(BACKENDS) -- --deny warnings
 	$(CARGO) xtask check
 	$(BUF) lint proto
 	$(BUF) format --diff --exit-code proto

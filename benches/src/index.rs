@@ -14,7 +14,7 @@ mod run;
 mod sparse;
 mod world;
 
-pub use world::close;
+pub use world::{close, free_port};
 
 use crate::Measure;
 

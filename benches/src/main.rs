@@ -4,11 +4,15 @@
 //! measured from outside, on the release binaries, as a user would meet it; where there is a bound that no system
 //! could beat, it is measured in the same run and stands in `limit`. See [`report`] for what a line says.
 
+mod at_rest;
+mod audit;
 mod demo;
 mod event;
 mod index;
+mod keys;
 mod machine;
 mod memory;
+mod npm;
 mod program;
 mod report;
 mod socket;
@@ -23,12 +27,13 @@ use report::Figure;
 
 type Measure = fn() -> BoxFuture<'static, Result<Figure>>;
 
-/// The figures of the whole, in the order in which they are measured; those of the index follow.
-const BENCHES: [(&str, Measure); 5] = [
+/// The figures of the whole, in the order in which they are measured; those of keys and index follow.
+const BENCHES: [(&str, Measure); 6] = [
     (up::FRESH, || Box::pin(up::fresh())),
     (up::KEPT, || Box::pin(up::kept())),
     (demo::TOTAL, || Box::pin(demo::total())),
     (memory::STACK, || Box::pin(memory::stack())),
+    (audit::VERIFY, || Box::pin(audit::verification())),
     (event::TO_SUBSCRIBER, || Box::pin(event::to_subscriber())),
 ];
 
@@ -37,7 +42,7 @@ fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted =
         |name: &str| wanted.is_empty() || wanted.iter().any(|prefix| name.starts_with(prefix.as_str()));
-    let all = || BENCHES.into_iter().chain(index::BENCHES);
+    let all = || BENCHES.into_iter().chain(keys::BENCHES).chain(at_rest::BENCHES).chain(index::BENCHES);
     let unknown = wanted.iter().find(|prefix| !all().any(|(name, _)| name.starts_with(prefix.as_str())));
     if let Some(unknown) = unknown {
         let names: Vec<&str> = all().map(|(name, _)| name).collect();
@@ -58,6 +63,7 @@ fn main() -> ExitCode {
             }
         }
     }
+    runtime.block_on(keys::close());
     runtime.block_on(index::close());
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

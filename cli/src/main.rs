@@ -57,6 +57,9 @@ enum Command {
     /// Keys, backups and drills.
     #[command(subcommand)]
     Keys(commands::keys::Command),
+    /// The audit log of keys: export, offline verification.
+    #[command(subcommand)]
+    Audit(commands::audit::Command),
     /// What was earned.
     #[command(subcommand)]
     Rewards(commands::rewards::Command),
@@ -82,8 +85,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let session = connect::Session::open(&cli.config, cli.network)?;
     let out = output::Printer { json: cli.output == Format::Json };
+    if let Command::Audit(commands::audit::Command::Verify(verify)) = &cli.command {
+        return commands::audit::verify(verify, &out);
+    }
+    let session = connect::Session::open(&cli.config, cli.network)?;
     match cli.command {
         Command::Status => commands::status::run(&session, &out).await?,
         Command::Sequencer(command) => commands::sequencer::run(command, &session, &out).await?,
@@ -93,6 +99,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Operation(command) => commands::operation::run(command, &session, &out).await?,
         Command::Verb(verb) => return commands::operation::verb(verb, &session, &out).await,
         Command::Keys(command) => commands::keys::run(command, &session, &out).await?,
+        Command::Audit(command) => return commands::audit::run(command, &session, &out).await,
         Command::Rewards(command) => commands::rewards::run(command, &session, &out).await?,
         Command::Node(command) => commands::node::run(command, &session, &out).await?,
         Command::Chain(command) => return commands::chain::run(command, &session, &out).await,

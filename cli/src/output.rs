@@ -32,6 +32,15 @@ impl Printer {
         Ok(())
     }
 
+    /// The outcome of a check that no service made.
+    pub fn verdict(&self, json: &serde_json::Value, text: &str) {
+        if self.json {
+            println!("{json:#}");
+        } else {
+            println!("{text}");
+        }
+    }
+
     /// A line for people only.
     pub fn note(&self, line: &str) {
         if !self.json {

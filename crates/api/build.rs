@@ -28,6 +28,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ".sequencer.keys.v1.KeystoreV3",
             ".sequencer.keys.v1.VerifyBackupRequest",
             ".sequencer.keys.v1.RestoreKeysRequest",
+            ".sequencer.keys.v1.ExportNodeKeyRequest",
+            ".sequencer.keys.v1.ExportKeystoreRequest",
         ])
         .compile_fds(descriptors)?;
     Ok(())

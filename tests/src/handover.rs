@@ -30,7 +30,7 @@ async fn key(clients: &Clients, name: &str, role: KeyRole) -> Result<(String, Ad
     let key = keys.create_key(request).await?.into_inner().key.context("the key")?;
     let identity = age::x25519::Identity::generate();
     let recipients = vec![identity.to_public().to_string()];
-    let backup = BackupKeysRequest { key_ids: vec![key.id.clone()], recipients };
+    let backup = BackupKeysRequest { key_ids: vec![key.id.clone()], recipients, labels: [].into() };
     let archive = keys.backup_keys(backup).await?.into_inner().archive;
     let identity = identity.to_string().expose_secret().to_owned();
     keys.verify_backup(VerifyBackupRequest { archive, identity }).await?;

@@ -12,6 +12,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("runtime", &["domain", "api", "store", "chain", "sea-orm", "alloy-primitives"]),
     ("store", &["domain", "api", "runtime", "chain", "tonic"]),
     ("chain", &["store", "runtime", "api", "sea-orm", "tonic"]),
+    ("trail", &["runtime", "store", "chain", "sea-orm", "tokio", "tonic"]),
     ("keys", &["chain", "alloy", "reqwest"]),
     ("gateway", &["chain", "alloy"]),
     ("rewards", &["chain", "alloy"]),

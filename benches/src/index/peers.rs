@@ -1,11 +1,9 @@
 //! Others on the same chain, the same Postgres and in the same run, as programs of their own.
 //!
-//! They are installed by npm below `target/`, from the pinned list in `benches/peers/`; nothing of ours is linked with
-//! them or ships them. One that does not install or end is reported as not run, with the reason.
+//! One that does not install or end is reported as not run, with the reason.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,9 +15,9 @@ use tokio::process::Command;
 use super::backfill::{self, HUNDRED_THOUSAND};
 use super::oracle;
 use super::world::{Database, World, free_port, world};
+use crate::npm::installed;
 use crate::report::{Figure, rounded};
 
-const INSTALL_MAX: Duration = Duration::from_secs(180);
 /// Ponder took 140 to 150 s.
 const RUN_MAX: Duration = Duration::from_secs(400);
 const SQD_FILES: [&str; 3] = ["package.json", "main.js", "lib/model/index.js"];
@@ -158,29 +156,4 @@ fn program_of(folder: &Path, database: &Database) -> Result<Command> {
         command.env(format!("DB_{variable}"), value);
     }
     Ok(command)
-}
-
-/// The folder of a peer with its packages, fetched if they are not there.
-async fn installed(name: &str, files: &[&str]) -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (ours, folder) = (root.join("peers").join(name), root.join("../target/peers").join(name));
-    for file in files {
-        let to = folder.join(file);
-        fs::create_dir_all(to.parent().context("a folder")?)?;
-        fs::copy(ours.join(file), to).with_context(|| format!("copying {file}"))?;
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
-    ended(npm, INSTALL_MAX).await.context("installing")?;
-    Ok(folder)
-}
-
-async fn ended(mut command: Command, most: Duration) -> Result<Output> {
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let ended = tokio::time::timeout(most, command.output()).await;
-    let output = ended.with_context(|| format!("not done after {} s", most.as_secs()))??;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().last().unwrap_or_default();
-    ensure!(output.status.success(), "it ended with {}: {last}", output.status);
-    Ok(output)
 }

@@ -1,8 +1,13 @@
 //! One file per noun; each command asks, prints, and says nothing else.
 
+pub mod audit;
 pub mod chain;
 mod confirm;
+mod confirm_floor;
 pub mod keys;
+mod keys_approval;
+mod keys_backends;
+mod keys_policy;
 pub mod node;
 pub mod operation;
 pub mod rewards;

@@ -16,6 +16,8 @@ const OPERATORS: &[&str] = &["operator:*"];
 const CALLERS: &[&str] = &["gateway", "rewards", "operator:*"];
 /// Who may ask for a signature.
 const SIGNERS: &[&str] = &["lifecycle"];
+/// Who may ask for a signed message; which of them for what, the policy says.
+const MESSAGE_SIGNERS: &[&str] = &["lifecycle", "operator:*"];
 /// Who may read the ledger.
 const LEDGER_READERS: &[&str] = &["gateway", "operator:*"];
 
@@ -95,6 +97,34 @@ pub const GRPC: &[Method] = &[
     read("/sequencer.keys.v1.KeysService/GetPolicy", OPERATORS),
     write("/sequencer.keys.v1.KeysService/SetPolicy", OPERATORS),
     read("/sequencer.keys.v1.KeysService/ListAuditRecords", OPERATORS),
+    repeatable("/sequencer.keys.v1.KeysService/AttachKey", OPERATORS),
+    repeatable("/sequencer.keys.v1.KeysService/ConfirmKeyBackup", OPERATORS),
+    Method { cost: 100, ..repeatable("/sequencer.keys.v1.KeysService/SignTransactions", SIGNERS) },
+    // keys: policy, approvals, messages
+    repeatable("/sequencer.keys.v1.KeysService/ApproveIntent", OPERATORS),
+    repeatable("/sequencer.keys.v1.KeysService/RevokeApproval", OPERATORS),
+    read("/sequencer.keys.v1.KeysService/ListApprovals", OPERATORS),
+    write("/sequencer.keys.v1.KeysService/FreezeLabel", OPERATORS),
+    write("/sequencer.keys.v1.KeysService/ThawLabel", OPERATORS),
+    read("/sequencer.keys.v1.KeysService/ListFrozenLabels", OPERATORS),
+    Method {
+        cost: 20,
+        deadline: Deadline::Write,
+        ..read("/sequencer.keys.v1.KeysService/TestPolicy", OPERATORS)
+    },
+    read("/sequencer.keys.v1.KeysService/ExplainPolicy", OPERATORS),
+    Method {
+        cost: 20,
+        deadline: Deadline::Write,
+        ..read("/sequencer.keys.v1.KeysService/GetBlastRadius", OPERATORS)
+    },
+    repeatable("/sequencer.keys.v1.KeysService/SignMessage", MESSAGE_SIGNERS),
+    repeatable("/sequencer.keys.v1.KeysService/SignTypedData", MESSAGE_SIGNERS),
+    repeatable("/sequencer.keys.v1.KeysService/RotateKek", OPERATORS),
+    read("/sequencer.keys.v1.KeysService/ListDrills", OPERATORS),
+    write("/sequencer.keys.v1.KeysService/ExportKeystore", OPERATORS),
+    read("/sequencer.keys.v1.KeysService/GetAuditHead", OPERATORS),
+    repeatable("/sequencer.keys.v1.KeysService/ConfirmNonceFloor", OPERATORS),
     // indexer
     read("/sequencer.indexer.v1.IndexerService/ListNetworks", READERS),
     read("/sequencer.indexer.v1.IndexerService/GetChainParameters", READERS),

@@ -139,12 +139,34 @@ registry! {
     RECIPIENT_MALFORMED = invalid "Give an age X25519 recipient (age1...).";
     IDENTITY_MALFORMED = invalid "Give an age identity (AGE-SECRET-KEY-1...).";
     ARCHIVE_INVALID = invalid "The archive cannot be decrypted with this identity, or is damaged; nothing was written.";
-    SEALED = unavailable "The key-encryption key is missing or wrong: give it and restart.";
+    KEY_NOT_EXPORTABLE = refused "The secret of this key cannot leave its backend: back it up there, and say so with ConfirmKeyBackup.";
+    KEY_EXPORTABLE = refused "This key is backed up by BackupKeys and proven by VerifyBackup.";
+    BACKEND_NOT_FOUND = missing "No backend of this name is configured in keys.backends.";
+    BACKEND_UNAVAILABLE = unavailable "The backend of this key is away, slow or throttled; the same request will sign later.";
+    BACKEND_REFUSED = refused "The backend of this key refuses or does not have it: an operator must look there.";
+    BACKEND_REFERENCE_UNKNOWN = invalid "The backend has no key under this reference.";
+    BACKEND_UNSUPPORTED = refused "This kind of backend cannot do that; the message says what can be done instead.";
+    SEALED = unavailable "The key-encryption key is missing, wrong or cannot be had: give it; the service tries again by itself.";
+    ARCHIVE_VERSION = invalid "The archive is of a version that this service does not read: use the one that made it, or a later one.";
+    KEK_UNCHANGED = refused "The configured key-encryption key is the newest already: configure another, and the old one as keys.kek_previous.";
+    KEK_UNUSABLE = refused "The new key-encryption key cannot be had; the message says why. Nothing was changed.";
+    EXPORT_FORBIDDEN = denied "This export is a right of its own: keys.rights in the configuration names who has it.";
+    NODE_KEY_MALFORMED = invalid "Give a node_key.json with a tendermint/PrivKeyEd25519 of 64 bytes, or none for a fresh one.";
+    PASSPHRASE_SHORT = invalid "Choose a longer passphrase.";
+    GUARD_UNPROVEN = unavailable "The database was restored from an older state: confirm a nonce floor for this account (`seqctl keys confirm-floor`).";
+    NONCE_BELOW_FLOOR = refused "An operator confirmed that nonces below the floor in the metadata are used or given up: take a higher one.";
+    GUARD_PROVEN = refused "The database was not restored: no nonce floor is needed.";
     // signing
     POLICY_DENIED = denied "No rule of the policy allows this; the metadata names the nearest rule and its bound.";
     POLICY_INVALID = invalid "The policy document does not parse or contradicts itself.";
     POLICY_CONFLICT = conflict "The policy was changed in between: read it again.";
     NONCE_CONFLICT = refused "Another payload was signed for this nonce; only a replacement with higher fees or a cancel may follow.";
+    APPROVALS_MISSING = refused "Other identities must approve exactly this first: the metadata has the digest, how many are needed and how many there are.";
+    APPROVAL_NOT_FOUND = missing "No such approval.";
+    LABEL_FROZEN = refused "This label is frozen already.";
+    LABEL_NOT_FROZEN = refused "This label is not frozen.";
+    MESSAGE_INVALID = invalid "A message is text of 1 to 32768 bytes that could not be taken for a digest.";
+    TYPED_DATA_INVALID = invalid "The typed data does not fit its own types (EIP-712), or says too little of its domain.";
     CALLDATA_UNKNOWN = denied "The calldata is not a known call in canonical encoding.";
     // operations: checks of P 1.10 and 1.11
     NOT_WHITELISTED = refused "The owner is not whitelisted: ask Metis governance.";

@@ -3,7 +3,10 @@
 use std::fmt::{Debug, Formatter, Result};
 
 use crate::keys::v1::import_key_request::Material;
-use crate::keys::v1::{ImportKeyRequest, KeystoreV3, RestoreKeysRequest, VerifyBackupRequest};
+use crate::keys::v1::{
+    ExportKeystoreRequest, ExportNodeKeyRequest, ImportKeyRequest, KeystoreV3, RestoreKeysRequest,
+    VerifyBackupRequest,
+};
 
 /// Stands for the secret.
 const REDACTED: &str = "<redacted>";
@@ -58,6 +61,28 @@ impl Debug for RestoreKeysRequest {
             .field("archive_bytes", &archive.len())
             .field("identity", &REDACTED)
             .field("validate_only", validate_only)
+            .finish()
+    }
+}
+
+impl Debug for ExportNodeKeyRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { id, recipient, node_key_json: _ } = self;
+        f.debug_struct("ExportNodeKeyRequest")
+            .field("id", id)
+            .field("recipient", recipient)
+            .field("node_key_json", &REDACTED)
+            .finish()
+    }
+}
+
+impl Debug for ExportKeystoreRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { id, passphrase: _, reason } = self;
+        f.debug_struct("ExportKeystoreRequest")
+            .field("id", id)
+            .field("passphrase", &REDACTED)
+            .field("reason", reason)
             .finish()
     }
 }

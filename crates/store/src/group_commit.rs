@@ -19,6 +19,21 @@ pub const ITEMS_MAX: usize = 100;
 /// Ten batches: about a tenth of a second of work. Whoever comes then is better refused.
 pub const QUEUE_MAX: usize = 1_000;
 
+/// How much is taken at once, and how much may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most items of one batch.
+    pub items: usize,
+    /// Most items that wait.
+    pub queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { items: ITEMS_MAX, queue: QUEUE_MAX }
+    }
+}
+
 /// Why an item has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum Error<E: std::error::Error + 'static> {
@@ -78,34 +93,91 @@ where
         F: Fn(Arc<Vec<I>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<T>, E>> + Send + 'static,
     {
-        let (queue, entries) = mpsc::channel(QUEUE_MAX);
-        let task = tokio::spawn(run(entries, commit));
+        Self::start_with(Limits::default(), commit)
+    }
+
+    /// The same with limits of one's own.
+    pub fn start_with<F, Fut>(limits: Limits, commit: F) -> Self
+    where
+        F: Fn(Arc<Vec<I>>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<T>, E>> + Send + 'static,
+    {
+        let (queue, entries) = mpsc::channel(limits.queue);
+        let task = tokio::spawn(run(entries, limits.items, commit));
         Self { queue, _task: Arc::new(StopOnDrop(task.abort_handle())) }
     }
 
-    /// Hands in one item and waits for its result.
+    /// Hands in one item and waits for its result. Whoever stops waiting while the item is in the queue takes it back;
+    /// once it is in a batch, it has its effect all the same.
     ///
     /// # Errors
     /// [`Error::Full`] is a refusal; after [`Error::Gone`] the caller must look what happened.
     pub async fn submit(&self, item: I) -> Result<T, Error<E>> {
-        let (result, answer) = oneshot::channel();
-        let entry = Entry { item, result, span: Span::current() };
-        self.queue.try_send(entry).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::Full,
-            mpsc::error::TrySendError::Closed(_) => Error::Gone,
-        })?;
-        answer.await.map_err(|_| Error::Gone)?.map_err(Error::Batch)
+        let place = self.queue.try_reserve().map_err(refused)?;
+        let (entry, answer) = Entry::of(item);
+        place.send(entry);
+        wait_for(answer).await
+    }
+
+    /// Hands in several items, all of them or none, side by side: they share batches. Gives a result for each.
+    ///
+    /// # Errors
+    /// As [`Batches::submit`], where it concerns all.
+    pub async fn submit_all(&self, items: Vec<I>) -> Result<Vec<Result<T, Error<E>>>, Error<E>> {
+        let places = self.queue.try_reserve_many(items.len()).map_err(refused)?;
+        let mut answers = Vec::with_capacity(items.len());
+        for (place, item) in places.zip(items) {
+            let (entry, answer) = Entry::of(item);
+            place.send(entry);
+            answers.push(answer);
+        }
+        let mut results = Vec::with_capacity(answers.len());
+        for answer in answers {
+            results.push(wait_for(answer).await);
+        }
+        Ok(results)
+    }
+
+    /// How many are waiting now, for a gauge; it does not keep the task alive.
+    pub fn depth(&self) -> impl Fn() -> usize + Send + Sync + use<I, T, E> {
+        let queue = self.queue.downgrade();
+        move || queue.upgrade().map_or(0, |queue| queue.max_capacity().saturating_sub(queue.capacity()))
     }
 }
 
-async fn run<I, T, E, F, Fut>(mut entries: mpsc::Receiver<Entry<I, T, E>>, commit: F)
+type Answer<T, E> = oneshot::Receiver<Result<T, Arc<E>>>;
+
+impl<I, T, E> Entry<I, T, E> {
+    fn of(item: I) -> (Self, Answer<T, E>) {
+        let (result, answer) = oneshot::channel();
+        (Self { item, result, span: Span::current() }, answer)
+    }
+}
+
+fn refused<E: std::error::Error + 'static>(error: mpsc::error::TrySendError<()>) -> Error<E> {
+    match error {
+        mpsc::error::TrySendError::Full(()) => Error::Full,
+        mpsc::error::TrySendError::Closed(()) => Error::Gone,
+    }
+}
+
+async fn wait_for<T, E: std::error::Error + 'static>(answer: Answer<T, E>) -> Result<T, Error<E>> {
+    answer.await.map_err(|_| Error::Gone)?.map_err(Error::Batch)
+}
+
+async fn run<I, T, E, F, Fut>(mut entries: mpsc::Receiver<Entry<I, T, E>>, items_max: usize, commit: F)
 where
     F: Fn(Arc<Vec<I>>) -> Fut,
     Fut: Future<Output = Result<Vec<T>, E>>,
     E: std::error::Error + 'static,
 {
-    let mut batch = Vec::with_capacity(ITEMS_MAX);
-    while entries.recv_many(&mut batch, ITEMS_MAX).await > 0 {
+    let mut batch = Vec::with_capacity(items_max);
+    while entries.recv_many(&mut batch, items_max).await > 0 {
+        // Nobody waits for these any more: their time is over, and nothing has been done yet.
+        batch.retain(|entry| !entry.result.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
         let span = info_span!("sql.group_commit", items = batch.len());
         let (mut items, mut callers) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for Entry { item, result, span: caller } in batch.drain(..) {

@@ -1,5 +1,5 @@
-//! Postgres as the services use it: pool, transactions, column types, leases, group commit, bulk inserts,
-//! idempotency and wake-ups.
+//! Postgres as the services use it: pool, transactions, column types, leases, group commit, bulk inserts, standing
+//! connections, idempotency and wake-ups.
 //!
 //! Knows the shape of the tables that every schema has (`lease`, `request`; made by the
 //! `migrations` crate) and no other table. Queries belong to the services' `db/` folders.
@@ -15,6 +15,7 @@ pub mod lease;
 pub mod notify;
 pub mod pool;
 pub mod rows;
+pub mod standing;
 mod statement;
 pub mod transaction;
 

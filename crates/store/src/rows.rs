@@ -1,4 +1,4 @@
-//! Many rows for one `INSERT`, written column by column in PostgreSQL's binary format as they are made: no value is boxed
+//! Many rows for one `INSERT`, or as arrays for one function, written column by column in PostgreSQL's binary format as they are made: no value is boxed
 //! or copied twice.
 //!
 //! Not COPY, although that is made for it: the driver sends the end of a COPY in a packet of its own and leaves Nagle's
@@ -69,6 +69,12 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// No rows yet for a function that is named with its arguments, each an array, as in `keys.decide (nonces, digests)`.
+    #[must_use]
+    pub fn into_function(function: &'static str) -> Self {
+        Self::into_table(function)
+    }
+
     /// No rows yet for a table that is named with its columns.
     #[must_use]
     pub fn into_table(table: &'static str) -> Self {
@@ -89,11 +95,21 @@ impl Rows {
     }
 
     pub(crate) fn statement(&self) -> String {
+        format!("INSERT INTO {} SELECT * FROM unnest({})", self.table, self.arrays())
+    }
+
+    /// A call of the function that stands where else the table does, with one array for each column.
+    pub(crate) fn call(&self) -> String {
+        let function = self.table.split([' ', '(']).next().unwrap_or_default();
+        format!("SELECT * FROM {function}({})", self.arrays())
+    }
+
+    fn arrays(&self) -> String {
         let arrays: Vec<String> = (1..)
             .zip(&self.columns)
             .map(|(place, column)| format!("${place}::{}[]", column.kind.unwrap_or(Kind::Bytea).facts().0))
             .collect();
-        format!("INSERT INTO {} SELECT * FROM unnest({})", self.table, arrays.join(", "))
+        arrays.join(", ")
     }
 
     pub(crate) fn columns(&self) -> &[Column] {

@@ -107,3 +107,42 @@ async fn a_full_queue_refuses_instead_of_growing() {
         pending.await.expect("committed");
     }
 }
+
+#[tokio::test]
+async fn an_item_that_nobody_waits_for_any_more_is_not_committed() {
+    let test = testkit::database().await;
+    let db = test.connect("indexer").await;
+    let (gate, commits) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let batches = batches(&db, &gate, &commits);
+    let mut first = Box::pin(batches.submit("first".to_owned()));
+    assert!(futures_poll(first.as_mut()).await);
+    // The first is taken up before the others come.
+    testkit::wait_until("it is taken up", std::time::Duration::from_secs(5), || async {
+        batches.depth()() == 0
+    })
+    .await;
+    let mut gone = Box::pin(batches.submit("gone".to_owned()));
+    let mut kept = Box::pin(batches.submit("kept".to_owned()));
+    assert!(futures_poll(gone.as_mut()).await && futures_poll(kept.as_mut()).await);
+    drop(gone);
+    gate.add_permits(1);
+    first.await.expect("committed");
+    kept.await.expect("committed");
+    assert_eq!(effects(&db).await, ["first", "kept"]);
+}
+
+#[tokio::test]
+async fn several_items_are_handed_in_together_or_not_at_all() {
+    let test = testkit::database().await;
+    let db = test.connect("indexer").await;
+    let (gate, commits) = (Arc::new(Semaphore::new(1)), Arc::new(AtomicUsize::new(0)));
+    let batches = batches(&db, &gate, &commits);
+    let too_many = (0..=QUEUE_MAX).map(|number| number.to_string()).collect();
+    let refused = batches.submit_all(too_many).await.expect_err("refused");
+    assert!(matches!(refused, group_commit::Error::Full));
+    assert_eq!(effects(&db).await, [""; 0]);
+    let items = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let results = batches.submit_all(items).await.expect("there is room");
+    assert!(results.into_iter().all(|result| result.is_ok()));
+    assert_eq!(effects(&db).await, ["a", "b", "c"]);
+}

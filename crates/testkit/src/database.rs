@@ -117,12 +117,17 @@ impl TestDb {
     }
 }
 
+/// A drop takes some 50 ms.
+const DROP_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
 impl Drop for TestDb {
     fn drop(&mut self) {
         let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let url = self.server_url.clone();
         // A test's own runtime may be ending; what is left behind is cleared away by a later run.
-        let dropped = std::thread::spawn(move || {
+        let (done, dropped) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let _done = done;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
             runtime.block_on(async {
                 let mut server = connect(&url).await.ok()?;
@@ -131,7 +136,9 @@ impl Drop for TestDb {
                 Some(())
             })
         });
-        let _ = dropped.join();
+        // Not for ever: the server drops no database while any session is being authenticated, and that may be one
+        // of a pool whose runtime is this very thread. It goes on when the runtime has ended.
+        let _ = dropped.recv_timeout(DROP_WAIT);
     }
 }
 

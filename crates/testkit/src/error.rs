@@ -14,6 +14,14 @@ pub enum Error {
     /// No anvil here.
     #[error("no anvil was found: run `npm ci --ignore-scripts` in dev/, or set ANVIL to its path")]
     NoAnvil,
+    /// No SoftHSM here, and none could be fetched.
+    #[error(
+        "no SoftHSM was found: install softhsm2 of your system, or apt-get and dpkg-deb so that it can be fetched"
+    )]
+    NoSoftHsm,
+    /// The variable by which SoftHSM finds its configuration is not there.
+    #[error("SOFTHSM2_CONF is not set: run the tests by cargo, which reads it from .cargo/config.toml")]
+    NoSoftHsmConf,
     /// A file or folder could not be used.
     #[error("{doing} {path}")]
     File {

@@ -62,7 +62,7 @@ impl Managed {
             name: format!("{}-{suffix}", self.name),
             role: role.into(),
             labels: [("fleet".to_owned(), "dev".to_owned())].into(),
-            validate_only: false,
+            ..CreateKeyRequest::default()
         };
         self.clients.keys.create_key(request).await?.into_inner().key.context("the key that was made")
     }
@@ -127,7 +127,7 @@ impl Driver for Managed {
         let key_ids = vec![owner.id.clone(), signer.id.clone()];
         let identity = age::x25519::Identity::generate();
         let recipients = vec![identity.to_public().to_string()];
-        let backup = BackupKeysRequest { key_ids: key_ids.clone(), recipients };
+        let backup = BackupKeysRequest { key_ids: key_ids.clone(), recipients, labels: [].into() };
         let archive = self.clients.keys.backup_keys(backup).await?.into_inner().archive;
         let size = archive.len();
         let drill =

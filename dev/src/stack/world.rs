@@ -193,6 +193,7 @@ fn configuration(
     config.database.connections = CONNECTIONS;
     config.networks.insert(NETWORK.to_owned(), network(simulator, options)?);
     config.keys.kek = Some(Secret::file(home.secret("kek")?));
+    config.keys.rights.export_node_key = vec![OPERATOR.replace('/', ":")];
     config.indexer.probe_secs = PROBE_SECS;
     config.indexer.reconcile_secs = RECONCILE_SECS;
     // Nodes of the simulator listen on loopback.

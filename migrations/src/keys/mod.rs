@@ -9,8 +9,24 @@ use crate::{Migration, frame, sql};
 pub const SCHEMA: &str = "keys";
 
 /// Tables whose rows the service may add and read, but never change or remove.
-pub const APPEND_ONLY: &[&str] =
-    &["kek", "key", "policy", "nonce_guard", "signed_form", "audit_head", "audit_record"];
+pub const APPEND_ONLY: &[&str] = &[
+    "kek",
+    "key",
+    "policy",
+    "nonce_guard",
+    "signed_form",
+    "audit_head",
+    "audit_record",
+    "signature",
+    "approval",
+    "frozen_label",
+    "drill",
+    "drill_key",
+    "head_key",
+    "signed_head",
+    "restoration",
+    "nonce_floor",
+];
 
 /// In the order in which they are applied; only ever added to.
 pub fn migrations() -> Vec<Migration> {
@@ -19,5 +35,10 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000002_keys_key", include_str!("m002_key.sql")),
         sql("m20261122_000003_keys_audit", include_str!("m003_audit.sql")),
         sql("m20261122_000004_keys_signing", include_str!("m004_signing.sql")),
+        sql("m20261122_000005_keys_approval", include_str!("m005_approval.sql")),
+        sql("m20261122_000006_keys_decide", include_str!("m006_decide.sql")),
+        sql("m20261122_000007_keys_backend", include_str!("m007_backend.sql")),
+        sql("m20261122_000008_keys_at_rest", include_str!("m008_at_rest.sql")),
+        sql("m20261122_000009_keys_head", include_str!("m009_head.sql")),
     ]
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use nix::sys::resource::{Resource, setrlimit};
 use sea_orm::DatabaseConnection;
 use sha2::{Digest, Sha256};
 
@@ -11,13 +10,6 @@ use crate::config::Preset;
 use crate::db;
 use crate::error::Failure;
 use crate::policy::{Contracts, preset};
-
-/// A core file would hold the key-encryption key.
-pub fn forbid_core_dumps() {
-    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
-        tracing::warn!(%error, "core dumps cannot be switched off, a crash may write secrets to disk");
-    }
-}
 
 /// Gives a new installation its policy, and keeps a preset in step with the configured networks. A
 /// policy set by an operator is left alone. Twice is harmless: the same text makes no new version.

@@ -74,7 +74,7 @@ async fn a_chain_verifies_and_any_change_is_found_at_its_record() {
     history(&stand).await;
     let rows = rows(&db.connect("keys").await).await;
     let head = verify(Head::START, &rows).unwrap();
-    assert_eq!((head.sequence, head.hash), (6, rows[5].hash.0));
+    assert_eq!((head.sequence, head.hash), (6, rows[5].hash.0.0));
 
     for at in 0..rows[2].body.len() {
         let mut changed = rows.clone();

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::stand::{Stand, refusal};
+use crate::stand::{Stand, refusal, trusting};
 
 fn secret_of(identity: &Identity) -> String {
     identity.to_string().expose_secret().to_owned()
@@ -24,7 +24,7 @@ async fn backup(stand: &Stand, identity: &Identity) -> BackupKeysResponse {
     stand
         .operator
         .clone()
-        .backup_keys(BackupKeysRequest { recipients, key_ids: vec![] })
+        .backup_keys(BackupKeysRequest { recipients, ..BackupKeysRequest::default() })
         .await
         .unwrap()
         .into_inner()
@@ -138,7 +138,7 @@ async fn a_damaged_truncated_or_foreign_archive_is_refused_and_nothing_is_writte
 async fn recipients_and_identities_must_be_of_age() {
     let db = testkit::database().await;
     let stand = Stand::start(&db).await;
-    let ask = |recipients: Vec<String>| BackupKeysRequest { recipients, key_ids: vec![] };
+    let ask = |recipients: Vec<String>| BackupKeysRequest { recipients, ..BackupKeysRequest::default() };
     let none = refusal(&stand.operator.clone().backup_keys(ask(vec![])).await.unwrap_err());
     assert_eq!((none.reason.as_str(), none.fields[0].0.as_str()), ("FIELD_REQUIRED", "recipients"));
     let good = Identity::generate().to_public().to_string();
@@ -175,11 +175,15 @@ fn untar(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 #[tokio::test]
 async fn a_node_gets_its_files_for_its_own_eyes_and_owner_keys_stay() {
     let db = testkit::database().await;
-    let stand = Stand::start(&db).await;
+    let stand = Stand::with(&db, trusting()).await;
     let owner = stand.create("alpha", KeyRole::Owner).await;
     let node = stand.create("alpha-node", KeyRole::Sequencer).await;
     let host = Identity::generate();
-    let ask = |id: &str| ExportNodeKeyRequest { id: id.to_owned(), recipient: host.to_public().to_string() };
+    let ask = |id: &str| ExportNodeKeyRequest {
+        id: id.to_owned(),
+        recipient: host.to_public().to_string(),
+        ..ExportNodeKeyRequest::default()
+    };
     let refused = refusal(&stand.operator.clone().export_node_key(ask(&owner.id)).await.unwrap_err());
     assert_eq!(refused.reason, "KEY_ROLE_WRONG");
 

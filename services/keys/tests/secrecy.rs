@@ -125,7 +125,7 @@ async fn imports(stand: &Stand) -> String {
 /// Makes a backup, and uses it and its identity rightly and wrongly.
 async fn archives(stand: &Stand, identity: &Identity, identity_text: &str) -> String {
     let recipients = vec![identity.to_public().to_string()];
-    let backup = BackupKeysRequest { recipients, key_ids: vec![] };
+    let backup = BackupKeysRequest { recipients, ..BackupKeysRequest::default() };
     let archive = stand.operator.clone().backup_keys(backup).await.unwrap().into_inner().archive;
     let drill = |identity: String| VerifyBackupRequest { archive: archive.clone(), identity };
     let restore = RestoreKeysRequest {

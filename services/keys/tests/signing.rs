@@ -9,6 +9,7 @@ use api::keys::v1::{
 };
 use api::types::v1::UnsignedTransaction;
 use keys::policy::call::{approveCall, relockCall, updateSignerCall, withdrawCall, withdrawRewardsCall};
+use sea_orm::ConnectionTrait;
 
 use crate::stand::{INFO, METIS, NETWORK, POOL, STRANGER, Stand, address_of, metis, refusal, request};
 
@@ -136,7 +137,7 @@ async fn a_malformed_transaction_is_refused_with_the_field() {
         ),
         (SignTransactionRequest { transaction: None, ..good.clone() }, "FIELD_REQUIRED", "transaction"),
         (SignTransactionRequest { intent: 9, ..good.clone() }, "ENUM_UNSPECIFIED", "intent"),
-        (SignTransactionRequest { key_id: "x".to_owned(), ..good.clone() }, "KEY_NOT_FOUND", "id"),
+        (SignTransactionRequest { key_id: "x".to_owned(), ..good.clone() }, "KEY_NOT_FOUND", "key_id"),
     ];
     for (asked, reason, field) in table {
         let refused = stand.sign(asked).await.unwrap_err();
@@ -156,10 +157,12 @@ async fn a_frozen_key_signs_nothing_not_even_what_it_signed_before() {
         state: state.into(),
         reason: "test".to_owned(),
     };
-    for state in [KeyState::Frozen, KeyState::Disabled] {
+    // From frozen back to enabled needs a second person, see `freeze`.
+    for state in [KeyState::Disabled, KeyState::Frozen] {
         stand.operator.clone().set_key_state(set(state)).await.unwrap();
         assert_eq!(stand.sign(asked.clone()).await.unwrap_err().reason, "KEY_NOT_ENABLED");
     }
+    crate::freeze::approve_thaw(&stand, &key).await;
     stand.operator.clone().set_key_state(set(KeyState::Enabled)).await.unwrap();
     assert_eq!(stand.sign(asked).await.unwrap().raw_transaction, before.raw_transaction);
 }
@@ -185,6 +188,30 @@ async fn metis_of_a_day_is_bounded_and_a_repetition_is_not_charged_again() {
     let other = stand.create("beta", KeyRole::Owner).await;
     stand.sign(request(&other, POOL, &relock(100_000), 0)).await.unwrap();
     stand.sign(request(&key, POOL, &withdrawCall { seqId: U256::ONE, amount: metis(5) }, 3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_went_out_more_than_24_hours_ago_counts_no_more() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    stand.sign(request(&key, POOL, &relock(100_000), 0)).await.unwrap();
+    stand.sign(request(&key, POOL, &relock(100_000), 1)).await.unwrap();
+    let next = request(&key, POOL, &relock(100_000), 2);
+    assert_eq!(stand.sign(next.clone()).await.unwrap_err().metadata["used"], metis(200_000).to_string());
+    // The clock of the database cannot be set; what it wrote can, by the administrator.
+    let admin = db.admin().await;
+    let age = |nonce, age| {
+        format!(
+            "UPDATE keys.signed_form SET window_at = clock_timestamp() - interval '{age}' WHERE nonce = {nonce}"
+        )
+    };
+    admin.execute_unprepared(&age(0, "23 hours 59 minutes")).await.unwrap();
+    assert_eq!(stand.sign(next.clone()).await.unwrap_err().metadata["used"], metis(200_000).to_string());
+    admin.execute_unprepared(&age(0, "24 hours 1 second")).await.unwrap();
+    stand.sign(next).await.unwrap();
+    let over = stand.sign(request(&key, POOL, &relock(1), 3)).await.unwrap_err();
+    assert_eq!(over.metadata["used"], metis(200_000).to_string(), "the second and the third");
 }
 
 #[tokio::test]

@@ -7,9 +7,11 @@ use alloy_primitives::{Address, U256, address};
 use alloy_sol_types::SolCall;
 use api::keys::v1::keys_service_client::KeysServiceClient;
 use api::keys::v1::{
-    CreateKeyRequest, Key, KeyRole, SignTransactionRequest, SignTransactionResponse, SigningIntent,
+    CreateKeyRequest, GetPolicyRequest, Key, KeyRole, Policy, SetPolicyRequest, SignTransactionRequest,
+    SignTransactionResponse, SigningIntent,
 };
 use api::types::v1::UnsignedTransaction;
+use keys::config::Rights;
 use keys::{Config, Contracts, Ports};
 use runtime::client::{self, Peer};
 use runtime::config::Secret;
@@ -17,6 +19,7 @@ use runtime::errors::{Decoded, refusal_of};
 use runtime::health::Health;
 use runtime::shutdown::Shutdown;
 use runtime::tls::{Tls, TlsConfig};
+use sea_orm::DatabaseConnection;
 use testkit::{Pki, TestDb};
 use tokio::net::TcpListener;
 use tonic::Status;
@@ -34,8 +37,13 @@ pub type Client = KeysServiceClient<Peer>;
 
 pub struct Stand {
     pub operator: Client,
+    /// Another operator.
+    pub colleague: Client,
     pub lifecycle: Client,
     pub gateway: Client,
+    /// As the operator and as lifecycle, for requests that no generated client makes.
+    pub manager: Peer,
+    pub signer: Peer,
     pub health: Health,
     shutdown: Shutdown,
     _certificates: tempfile::TempDir,
@@ -43,6 +51,13 @@ pub struct Stand {
 
 pub fn config() -> Config {
     Config { kek: Some(Secret::new(KEK.to_owned())), ..Config::default() }
+}
+
+/// With every right for the operator.
+pub fn trusting() -> Config {
+    let alice = vec!["operator:alice".to_owned()];
+    let rights = Rights { export_node_key: alice.clone(), export_keystore: alice };
+    Config { rights, ..config() }
 }
 
 pub fn contracts() -> BTreeMap<String, Contracts> {
@@ -56,30 +71,32 @@ impl Stand {
     }
 
     pub async fn with(db: &TestDb, config: Config) -> Self {
+        Self::on(db.connect("keys").await, config).await
+    }
+
+    /// On a connection of one's own.
+    pub async fn on(database: DatabaseConnection, config: Config) -> Self {
         runtime::install_crypto_provider();
         let directory = tempfile::tempdir().unwrap();
         let pki = Pki::new(directory.path(), "metis.test").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
         let health = Health::new();
-        let ports = Ports {
-            listener,
-            tls: tls(&pki, "keys"),
-            database: db.connect("keys").await,
-            health: health.clone(),
-        };
+        let ports = Ports { listener, tls: tls(&pki, "keys"), database, health: health.clone() };
         let shutdown = Shutdown::new();
         let service = keys::build(config, contracts(), ports).await.unwrap();
         let run = service.run(shutdown.clone());
         shutdown.spawn("keys", async move { run.await.unwrap() });
-        let client = |name: &str| {
-            let tls = tls(&pki, name);
-            KeysServiceClient::new(client::channel(target, "keys", tls).with_methods(api::methods::grpc()))
-        };
+        let peer =
+            |name: &str| client::channel(target, "keys", tls(&pki, name)).with_methods(api::methods::grpc());
+        let client = |name: &str| KeysServiceClient::new(peer(name));
         Self {
             operator: client("operator:alice"),
+            colleague: client("operator:bob"),
             lifecycle: client("lifecycle"),
             gateway: client("gateway"),
+            manager: peer("operator:alice"),
+            signer: peer("lifecycle"),
             health,
             shutdown,
             _certificates: directory,
@@ -111,13 +128,57 @@ impl Stand {
     }
 }
 
+/// A place to be served at, for a service that is built and not run.
+pub async fn ports(database: DatabaseConnection) -> Ports {
+    runtime::install_crypto_provider();
+    let directory = tempfile::tempdir().unwrap();
+    let pki = Pki::new(directory.path(), "metis.test").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    Ports { listener, tls: tls(&pki, "keys"), database, health: Health::new() }
+}
+
 impl Drop for Stand {
     fn drop(&mut self) {
         self.shutdown.stop();
     }
 }
 
-fn tls(pki: &Pki, name: &str) -> Arc<Tls> {
+/// Sets a policy with these rules on [`contracts`], in place of the one in force.
+pub async fn set_rules(stand: &Stand, head: &str, rules: &str) {
+    let in_force = stand.operator.clone().get_policy(GetPolicyRequest {}).await.unwrap().into_inner();
+    let expected_version = in_force.policy.unwrap().version;
+    let set = SetPolicyRequest { toml: document(head, rules), expected_version, validate_only: false };
+    stand.operator.clone().set_policy(set).await.unwrap();
+}
+
+/// The policy in force without its bounds of ETH, for tests that sign more than anybody should.
+pub async fn lift_eth_windows(stand: &Stand) {
+    let in_force = stand.operator.clone().get_policy(GetPolicyRequest {}).await.unwrap().into_inner();
+    let Policy { toml, version: expected_version, .. } = in_force.policy.unwrap();
+    let kept = toml.lines().filter(|line| !line.starts_with("eth_24h_wei_max"));
+    let toml = kept.map(|line| format!("{line}\n")).collect();
+    let set = SetPolicyRequest { toml, expected_version, validate_only: false };
+    stand.operator.clone().set_policy(set).await.unwrap();
+}
+
+/// A document of format 2 with these rules on [`contracts`].
+pub fn document(head: &str, rules: &str) -> String {
+    format!(
+        "format = 2\n{head}\n[contracts.{NETWORK}]\nchain_id = {CHAIN_ID}\nlocking_pool = \"{POOL}\"\n\
+         locking_info = \"{INFO}\"\nmetis = \"{METIS}\"\n{rules}"
+    )
+}
+
+/// A rule that allows these functions to owner keys on the network, with these other lines.
+pub fn rule(name: &str, functions: &str, lines: &str) -> String {
+    format!(
+        "[[rule]]\nname = \"{name}\"\nnetworks = [\"{NETWORK}\"]\nfunctions = [{functions}]\n\
+         max_fee_per_gas_wei = \"500000000000\"\nmax_total_fee_wei = \"300000000000000000\"\n\
+         keys = {{ role = \"owner\" }}\n{lines}\n"
+    )
+}
+
+pub fn tls(pki: &Pki, name: &str) -> Arc<Tls> {
     let identity = pki.identity(name).unwrap();
     Tls::load(&TlsConfig {
         cert: identity.certificate,
@@ -158,6 +219,7 @@ pub fn request(key: &Key, to: Address, call: &impl SolCall, nonce: u64) -> SignT
         }),
         intent: SigningIntent::New.into(),
         operation_id: "op-1".to_owned(),
+        approved_value_wei_max: String::new(),
     }
 }
 

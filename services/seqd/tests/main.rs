@@ -1,5 +1,11 @@
-//! The configuration that people are shown is one that `seqd` takes.
-#![allow(clippy::panic, reason = "the lint exempts only functions marked as tests, not what they share")]
+//! The configuration that people are shown is one that `seqd` takes; the keys service as a process.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the lint exempts only functions marked as tests, not what they share"
+)]
+
+mod keys;
 
 use std::path::{Path, PathBuf};
 

@@ -102,7 +102,7 @@ impl Canary {
         let key = keys.import_key(request).await?.into_inner().key.context("the key")?;
         let identity = age::x25519::Identity::generate();
         let recipients = vec![identity.to_public().to_string()];
-        let backup = BackupKeysRequest { key_ids: vec![key.id], recipients };
+        let backup = BackupKeysRequest { key_ids: vec![key.id], recipients, labels: [].into() };
         let archive = keys.backup_keys(backup).await?.into_inner().archive;
         let identity = identity.to_string();
         self.secret("age identity", identity.expose_secret())?;

@@ -2,18 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::crypto::SecretKey;
-use crate::db::key::{Key, Labels, Role};
+use crate::db::key::{Key, Labels, Role, State};
 
 /// Names the kind of document to whoever finds it.
 pub const FORMAT: &str = "metis-sequencer-keys-backup";
-/// The one version there is.
-pub const VERSION: u32 = 1;
+/// The version that is written. Version 1 had no policies, no states of keys and no nonces; it is still read.
+pub const VERSION: u32 = 2;
+const VERSION_MIN: u32 = 1;
+/// Text of policies in one archive: the version in force always, older ones while they fit.
+pub const POLICIES_BYTES_MAX: usize = 128 * 1024;
 
 /// A backup.
 #[derive(Serialize, Deserialize)]
@@ -23,12 +26,41 @@ pub struct Document {
     pub version: u32,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// Policy in force, for reference.
+    /// Policy in force.
     pub policy_version: i64,
-    /// End of the audit log, for reference: a restored log must not end before it.
+    /// Versions of the policy, oldest first.
+    #[serde(default)]
+    pub policies: Vec<Policy>,
+    /// End of the audit log. A restored installation names it in its own log, and a log that is said to
+    /// be the same must not end before it.
     pub audit_sequence: i64,
     pub audit_hash: String,
+    /// The highest nonce for which anything was signed, by chain and account: below it, a new
+    /// installation cannot know what it must not sign.
+    #[serde(default)]
+    pub nonces: Vec<Nonce>,
     pub keys: Vec<Entry>,
+}
+
+/// One version of the policy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    pub version: i64,
+    pub toml: String,
+    pub set_by: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub set_at: OffsetDateTime,
+}
+
+/// The end of what was signed for an account.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nonce {
+    pub chain_id: i64,
+    #[serde(with = "domain::address::text")]
+    pub account: Address,
+    pub nonce: i64,
 }
 
 /// One key of a backup.
@@ -39,6 +71,9 @@ pub struct Entry {
     pub name: String,
     pub role: Role,
     pub labels: Labels,
+    /// What was frozen stays frozen.
+    #[serde(default)]
+    pub state: State,
     #[serde(with = "domain::address::text")]
     pub address: Address,
     #[serde(with = "time::serde::rfc3339")]
@@ -59,14 +94,34 @@ pub struct Proven {
     pub name: String,
     pub role: Role,
     pub labels: Labels,
+    pub state: State,
     pub secret: SecretKey,
+}
+
+/// A backup that was shown to be whole.
+#[derive(Debug)]
+pub struct Opened {
+    pub keys: Vec<Proven>,
+    pub created_at: OffsetDateTime,
+    /// 0 where none are held.
+    pub policy_version: i64,
+    /// Oldest first; the last is the one that was in force.
+    pub policies: Vec<Policy>,
+    pub audit_sequence: i64,
+    pub audit_hash: B256,
 }
 
 /// Why a decrypted document is no backup.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    #[error("the document in the archive is no backup of version {VERSION}")]
+    #[error("the document in the archive is no backup")]
     Document,
+    #[error("the archive has version {0}, this service reads {VERSION_MIN} to {VERSION}")]
+    Version(u64),
+    #[error("policy {0} of the archive does not parse, or its versions are out of order")]
+    Policy(i64),
+    #[error("the end of the audit log in the archive is no hash")]
+    Audit,
     #[error("the secret of key {0} is no secret of secp256k1")]
     Secret(String),
     #[error("the secret of key {key} derives {derived}, the archive says {stated}")]
@@ -80,8 +135,9 @@ pub enum Invalid {
 impl Entry {
     /// The entry of a key.
     pub fn of(key: &Key, secret: &SecretKey) -> Self {
-        let Key { id, name, role, labels, address, created_at, .. } = key.clone();
-        Self { id, name, role, labels, address, created_at, secret: Hex(hex::encode(secret.expose())) }
+        let Key { id, name, role, labels, state, address, created_at, .. } = key.clone();
+        let secret = Hex(hex::encode(secret.expose()));
+        Self { id, name, role, labels, state, address, created_at, secret }
     }
 }
 
@@ -94,14 +150,49 @@ impl Document {
     }
 }
 
-/// Reads a backup and derives every address again.
-pub fn prove(bytes: &[u8]) -> Result<Vec<Proven>, Invalid> {
-    let document: Document = serde_json::from_slice(bytes).map_err(|_| Invalid::Document)?;
-    if document.format != FORMAT || document.version != VERSION {
+/// Reads a backup, derives every address again and parses every policy.
+pub fn prove(bytes: &[u8]) -> Result<Opened, Invalid> {
+    // What a later version adds must not look like damage.
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+        version: u64,
+    }
+    let Head { format, version } = serde_json::from_slice(bytes).map_err(|_| Invalid::Document)?;
+    if format != FORMAT {
         return Err(Invalid::Document);
     }
+    if !(u64::from(VERSION_MIN)..=u64::from(VERSION)).contains(&version) {
+        return Err(Invalid::Version(version));
+    }
+    let document: Document = serde_json::from_slice(bytes).map_err(|_| Invalid::Document)?;
+    are_unique(&document.keys)?;
+    are_policies(&document.policies)?;
+    let Document { created_at, policies, audit_sequence, audit_hash, keys, .. } = document;
+    Ok(Opened {
+        keys: keys.into_iter().map(proven).collect::<Result<_, _>>()?,
+        created_at,
+        policy_version: policies.last().map_or(0, |policy| policy.version),
+        policies,
+        audit_sequence,
+        audit_hash: audit_hash.parse().map_err(|_| Invalid::Audit)?,
+    })
+}
+
+fn are_policies(policies: &[Policy]) -> Result<(), Invalid> {
+    let mut before = 0;
+    for Policy { version, toml, .. } in policies {
+        if *version <= before || crate::policy::Policy::parse(toml).is_err() {
+            return Err(Invalid::Policy(*version));
+        }
+        before = *version;
+    }
+    Ok(())
+}
+
+fn are_unique(keys: &[Entry]) -> Result<(), Invalid> {
     let mut seen = BTreeSet::new();
-    for Entry { id, name, address, .. } in &document.keys {
+    for Entry { id, name, address, .. } in keys {
         let new = [id.clone(), format!("name {name}"), address.to_string()]
             .into_iter()
             .all(|what| seen.insert(what));
@@ -109,11 +200,11 @@ pub fn prove(bytes: &[u8]) -> Result<Vec<Proven>, Invalid> {
             return Err(Invalid::Twice(id.clone()));
         }
     }
-    document.keys.into_iter().map(proven).collect()
+    Ok(())
 }
 
 fn proven(entry: Entry) -> Result<Proven, Invalid> {
-    let Entry { id, name, role, labels, address: stated, created_at: _, secret } = entry;
+    let Entry { id, name, role, labels, state, address: stated, created_at: _, secret } = entry;
     if uuid::Uuid::parse_str(&id).is_err() || api::convert::name("name", &name).is_err() {
         return Err(Invalid::Name(id));
     }
@@ -125,5 +216,5 @@ fn proven(entry: Entry) -> Result<Proven, Invalid> {
     if derived != stated {
         return Err(Invalid::Address { key: id, stated, derived });
     }
-    Ok(Proven { id, name, role, labels, secret })
+    Ok(Proven { id, name, role, labels, state, secret })
 }

@@ -21,18 +21,35 @@ pub struct Belongs<'a> {
 pub struct Envelope {
     /// The form, part of the associated data.
     pub version: i32,
+    /// Generation of the key-encryption key that wraps the data key. A hint where to look, no part of
+    /// the associated data: rotation changes it and the wrapping, nothing else.
+    pub generation: i32,
     /// The data key under the key-encryption key.
     pub wrapped_data_key: Vec<u8>,
     /// The secret under the data key.
     pub ciphertext: Vec<u8>,
 }
 
+/// Why a data key could not be wrapped anew.
+#[derive(Debug, thiserror::Error)]
+pub enum Rewrap {
+    #[error("opening the old envelope")]
+    Open(#[from] Unauthentic),
+    #[error("making the new envelope")]
+    Seal(#[from] NoRandomness),
+}
+
 impl Envelope {
     /// Encrypts `secret` for rest.
-    pub fn seal(kek: &KeyEncryptionKey, to: Belongs<'_>, secret: &SecretKey) -> Result<Self, NoRandomness> {
-        let data_key = aead::random::<32>()?;
+    pub fn seal(
+        (generation, kek): (i32, &KeyEncryptionKey),
+        to: Belongs<'_>,
+        secret: &SecretKey,
+    ) -> Result<Self, NoRandomness> {
+        let data_key = aead::random_key()?;
         Ok(Self {
             version: VERSION,
+            generation,
             wrapped_data_key: kek.seal(&associated("data-key", to, VERSION), data_key.as_slice())?,
             ciphertext: aead::seal(&data_key, &associated("secret", to, VERSION), secret.expose())?,
         })
@@ -40,10 +57,21 @@ impl Envelope {
 
     /// Decrypts the secret for one use.
     pub fn open(&self, kek: &KeyEncryptionKey, to: Belongs<'_>) -> Result<SecretKey, Unauthentic> {
-        let data_key = kek.open(&associated("data-key", to, self.version), &self.wrapped_data_key)?;
-        let data_key = data_key.as_slice().try_into().map_err(|_| Unauthentic)?;
-        let secret = aead::open(data_key, &associated("secret", to, self.version), &self.ciphertext)?;
-        SecretKey::from_slice(&secret).map_err(|_| Unauthentic)
+        let data_key = kek.open_key(&associated("data-key", to, self.version), &self.wrapped_data_key)?;
+        let secret = aead::open_key(&data_key, &associated("secret", to, self.version), &self.ciphertext)?;
+        SecretKey::from_pinned(secret).map_err(|_| Unauthentic)
+    }
+
+    /// The data key under another key-encryption key; the secret itself is not opened.
+    pub fn rewrap(
+        &self,
+        from: &KeyEncryptionKey,
+        to: Belongs<'_>,
+        under: &KeyEncryptionKey,
+    ) -> Result<Vec<u8>, Rewrap> {
+        let associated = associated("data-key", to, self.version);
+        let data_key = from.open_key(&associated, &self.wrapped_data_key)?;
+        Ok(under.seal(&associated, data_key.as_slice())?)
     }
 }
 
@@ -67,7 +95,7 @@ mod tests {
     fn an_envelope_opens_only_for_its_own_key_role_version_and_kek() {
         let kek = KeyEncryptionKey::from_bytes(&[7; 32]);
         let secret = SecretKey::generate().unwrap();
-        let envelope = Envelope::seal(&kek, OWNER, &secret).unwrap();
+        let envelope = Envelope::seal((1, &kek), OWNER, &secret).unwrap();
         assert_eq!(envelope.open(&kek, OWNER).unwrap().expose(), secret.expose());
 
         let other_kek = KeyEncryptionKey::from_bytes(&[8; 32]);
@@ -83,7 +111,7 @@ mod tests {
     #[test]
     fn no_byte_of_an_envelope_can_be_changed() {
         let kek = KeyEncryptionKey::from_bytes(&[7; 32]);
-        let envelope = Envelope::seal(&kek, OWNER, &SecretKey::generate().unwrap()).unwrap();
+        let envelope = Envelope::seal((1, &kek), OWNER, &SecretKey::generate().unwrap()).unwrap();
         for at in 0..envelope.ciphertext.len() {
             let mut changed = envelope.clone();
             changed.ciphertext[at] ^= 1;
@@ -102,5 +130,18 @@ mod tests {
         let kek = KeyEncryptionKey::from_bytes(&[0xab; 32]);
         let printed = format!("{secret:?} {kek:?}").to_lowercase();
         assert!(!printed.contains("abab") && !printed.contains("171"), "{printed}");
+    }
+
+    #[test]
+    fn a_rewrapped_envelope_opens_under_the_new_key_only_and_keeps_its_ciphertext() {
+        let (old, new) = (KeyEncryptionKey::from_bytes(&[7; 32]), KeyEncryptionKey::from_bytes(&[8; 32]));
+        let secret = SecretKey::generate().unwrap();
+        let before = Envelope::seal((1, &old), OWNER, &secret).unwrap();
+        let wrapped_data_key = before.rewrap(&old, OWNER, &new).unwrap();
+        let after = Envelope { generation: 2, wrapped_data_key, ..before.clone() };
+        assert_eq!(after.open(&new, OWNER).unwrap().expose(), secret.expose());
+        assert_eq!(after.open(&old, OWNER).unwrap_err(), Unauthentic);
+        let other = Belongs { key_id: "b", ..OWNER };
+        assert!(matches!(before.rewrap(&old, other, &new), Err(Rewrap::Open(Unauthentic))));
     }
 }

@@ -1,53 +1,45 @@
-//! The start: is the key-encryption key there, and is it the one that this installation was made with?
+//! The start: are the key-encryption keys there that the stored keys need?
 
 use sea_orm::DatabaseConnection;
 
-use super::KeyEncryptionKey;
-use super::kek::{Derivation, Source};
+use super::Ring;
 use crate::db;
+use crate::db::kek::Row;
 use crate::error::Failure;
 
-/// The generation of key-encryption keys in use; rotation will add others.
-pub const GENERATION: i32 = 1;
+/// The generation that an empty installation is made with.
+pub const FIRST: i32 = 1;
 
 /// What came of the start.
 #[derive(Debug)]
 pub enum Seal {
     /// Keys can be used.
-    Open(KeyEncryptionKey),
+    Open,
     /// Keys cannot be used, for this reason.
-    Sealed(&'static str),
+    Sealed(String),
 }
 
 /// Opens the installation. An empty one is made with the key that is given; replicas that start at
 /// the same time agree on one, and the loser of that race is sealed if its key differs.
-pub async fn unseal(db: &DatabaseConnection, source: Option<Source>) -> Result<Seal, Failure> {
-    let Some(source) = source else { return Ok(Seal::Sealed("no key-encryption key is configured")) };
-    if db::kek::of_generation(db, GENERATION).await?.is_none() {
-        let derivation = if source.is_passphrase() { Some(Derivation::fresh()?) } else { None };
-        let (kek, source_kind) = match read(source.clone(), derivation.clone()).await? {
-            Ok(kek) => (kek, if derivation.is_some() { "ARGON2ID" } else { "KEY" }),
-            Err(reason) => return Ok(Seal::Sealed(reason)),
-        };
-        let check_value = kek.check_value()?;
-        let row = db::kek::Row { source: source_kind.to_owned(), derivation, check_value };
-        db::kek::insert_first(db, GENERATION, &row).await?;
+///
+/// The ring is filled with what could be had, also where it does not suffice. Needed are the newest generation and each that still wraps a key; older ones may be gone.
+pub async fn unseal(db: &DatabaseConnection, ring: &Ring) -> Result<Seal, Failure> {
+    let Some(current) = &ring.sources().current else {
+        return Ok(Seal::Sealed("no key-encryption key is configured".to_owned()));
+    };
+    if db::kek::newest(db).await?.is_none() {
+        match current.make().await {
+            Ok((kek, protection)) => {
+                let row = Row { generation: FIRST, protection, check_value: kek.check_value()? };
+                db::kek::insert(db, &row).await?;
+            }
+            Err(unusable) => return Ok(Seal::Sealed(runtime::report(&unusable).to_string())),
+        }
     }
-    let row = db::kek::of_generation(db, GENERATION).await?.ok_or(Failure::KekRowMissing)?;
-    Ok(match read(source, row.derivation).await? {
-        Ok(kek) if kek.made(&row.check_value) => Seal::Open(kek),
-        Ok(_) => Seal::Sealed("the key-encryption key is not the one this installation was made with"),
-        Err(reason) => Seal::Sealed(reason),
-    })
-}
-
-async fn read(
-    source: Source,
-    derivation: Option<Derivation>,
-) -> Result<Result<KeyEncryptionKey, &'static str>, Failure> {
-    let read = tokio::task::spawn_blocking(move || source.read(derivation.as_ref())).await?;
-    Ok(read.map_err(|error| {
-        tracing::error!("sealed: {}", runtime::report(&error));
-        "the key-encryption key is missing or malformed"
-    }))
+    for row in db::kek::needed(db).await? {
+        if let Err(missing) = ring.learn(&row).await {
+            return Ok(Seal::Sealed(runtime::report(&missing).to_string()));
+        }
+    }
+    if ring.newest().is_none() { Err(Failure::KekRowMissing) } else { Ok(Seal::Open) }
 }

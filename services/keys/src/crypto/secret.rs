@@ -5,15 +5,16 @@ use std::fmt;
 use alloy_primitives::{Address, B256, Signature, keccak256};
 use domain::pubkey::PublicKey;
 use k256::ecdsa::SigningKey;
-use zeroize::Zeroizing;
 
+use super::Pinned;
 use super::aead::{self, NoRandomness};
+use crate::backend::{Numbers, proof};
 
 /// Draws needed to hit a scalar: one, but for a chance of 2^-128.
 const DRAWS_MAX: usize = 8;
 
-/// A secret scalar, wiped when dropped.
-pub struct SecretKey(Box<Zeroizing<[u8; 32]>>);
+/// A secret scalar on a page of its own, wiped when dropped.
+pub struct SecretKey(Pinned);
 
 /// The bytes are not a secret of secp256k1.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +30,7 @@ impl SecretKey {
     /// A new secret from the randomness of the operating system.
     pub fn generate() -> Result<Self, NoRandomness> {
         for _ in 0..DRAWS_MAX {
-            if let Ok(secret) = Self::from_slice(aead::random::<32>()?.as_slice()) {
+            if let Ok(secret) = Self::from_pinned(aead::random_key()?) {
                 return Ok(secret);
             }
         }
@@ -38,9 +39,18 @@ impl SecretKey {
 
     /// Takes exactly 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, NotAScalar> {
-        let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(bytes.try_into().map_err(|_| NotAScalar)?);
+        if bytes.len() != 32 {
+            return Err(NotAScalar);
+        }
+        let mut pinned = Pinned::zeroed();
+        pinned.copy_from_slice(bytes);
+        Self::from_pinned(pinned)
+    }
+
+    /// Takes thirty-two bytes that are on their own page already.
+    pub fn from_pinned(bytes: Pinned) -> Result<Self, NotAScalar> {
         SigningKey::from_slice(bytes.as_slice()).map_err(|_| NotAScalar)?;
-        Ok(Self(Box::new(bytes)))
+        Ok(Self(bytes))
     }
 
     /// The bytes, for encryption only.
@@ -58,18 +68,17 @@ impl SecretKey {
         self.public().address()
     }
 
+    /// Signs a digest (RFC 6979) without a look at the result: for who proves it afterwards.
+    pub fn sign_unproven(&self, digest: &B256) -> Result<Numbers, k256::ecdsa::Error> {
+        let (signature, _) = self.signing_key().sign_prehash_recoverable(digest.as_slice())?;
+        Ok(signature.into())
+    }
+
     /// Signs a digest (RFC 6979, low s) and recovers the signer from the result.
     pub fn sign(&self, digest: &B256) -> Result<Signature, Unfaithful> {
         let address = self.address();
-        let (signature, recovery) = self
-            .signing_key()
-            .sign_prehash_recoverable(digest.as_slice())
-            .map_err(|_| Unfaithful(address))?;
-        let signature = Signature::from((signature, recovery)).normalized_s();
-        match signature.recover_address_from_prehash(digest) {
-            Ok(recovered) if recovered == address => Ok(signature),
-            _ => Err(Unfaithful(address)),
-        }
+        let numbers = self.sign_unproven(digest).map_err(|_| Unfaithful(address))?;
+        proof::signature(numbers, digest, address).map_err(|_| Unfaithful(address))
     }
 
     /// Proves that this secret can sign for its address.

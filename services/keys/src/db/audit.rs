@@ -49,3 +49,13 @@ pub async fn head<C: ConnectionTrait>(db: &C) -> Result<Head, Failure> {
         .map_err(Failure::at("reading the end of the audit log"))?
         .ok_or(Failure::Store(store::Error::Row { what: "the end of the audit log" }))
 }
+
+/// At most `limit` records before `before`, newest first.
+pub async fn page_before<C: ConnectionTrait>(db: &C, before: i64, limit: u32) -> Result<Vec<Row>, Failure> {
+    let sql = "SELECT sequence, recorded_at, body, hash FROM keys.audit_record
+                WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2";
+    Row::find_by_statement(statement(sql, [before.into(), i64::from(limit).into()]))
+        .all(db)
+        .await
+        .map_err(Failure::at("reading the audit log"))
+}

@@ -1,4 +1,4 @@
-//! `keys.key`: the public side of each key, and its secret as an envelope.
+//! `keys.key`: the public side of each key, and its secret as an envelope or where else it is.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,10 @@ use store::column::Addr;
 use store::statement;
 use time::OffsetDateTime;
 
+use crate::backend::{LOCAL, Place};
 use crate::crypto::Envelope;
 use crate::crypto::envelope::Belongs;
+use crate::db::is_storable;
 use crate::error::Failure;
 
 /// Labels, sorted so that they always encode the same way.
@@ -26,8 +28,10 @@ pub enum Role {
 }
 
 /// Whether a key may sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
+    #[default]
     Enabled,
     Disabled,
     Frozen,
@@ -40,11 +44,10 @@ pub struct Key {
     pub name: String,
     pub role: Role,
     pub state: State,
-    pub backend: String,
+    pub place: Place,
     pub address: Address,
     pub public_key: PublicKey,
     pub labels: Labels,
-    pub envelope: Envelope,
     pub created_at: OffsetDateTime,
     pub backup_proven_at: Option<OffsetDateTime>,
 }
@@ -85,8 +88,8 @@ impl Key {
     }
 }
 
-const COLUMNS: &str = "id, name, role, state, backend, address, public_key, labels, envelope_version, \
-                       wrapped_data_key, ciphertext, created_at, backup_proven_at";
+const COLUMNS: &str = "id, name, role, state, backend, reference, address, public_key, labels, kek_generation, \
+                       envelope_version, wrapped_data_key, ciphertext, created_at, backup_proven_at";
 
 #[derive(FromQueryResult)]
 struct Row {
@@ -95,12 +98,14 @@ struct Row {
     role: String,
     state: String,
     backend: String,
+    reference: Option<String>,
     address: Addr,
     public_key: Vec<u8>,
     labels: serde_json::Value,
-    envelope_version: i32,
-    wrapped_data_key: Vec<u8>,
-    ciphertext: Vec<u8>,
+    kek_generation: Option<i32>,
+    envelope_version: Option<i32>,
+    wrapped_data_key: Option<Vec<u8>>,
+    ciphertext: Option<Vec<u8>>,
     created_at: OffsetDateTime,
     backup_proven_at: Option<OffsetDateTime>,
 }
@@ -109,19 +114,28 @@ impl TryFrom<Row> for Key {
     type Error = Failure;
 
     fn try_from(row: Row) -> Result<Self, Failure> {
-        let Row { id, name, role, state, backend, address, public_key, labels, .. } = row;
-        let Row { envelope_version, wrapped_data_key, ciphertext, created_at, backup_proven_at, .. } = row;
+        let Row { id, name, role, state, backend, reference, address, public_key, labels, .. } = row;
+        let Row { kek_generation, envelope_version, wrapped_data_key, ciphertext, .. } = row;
+        let Row { created_at, backup_proven_at, .. } = row;
         let broken = |column| Failure::KeyRow { key_id: id.clone(), column };
+        let wrapping = kek_generation.zip(wrapped_data_key);
+        let place = match (backend.as_str(), reference, envelope_version, wrapping, ciphertext) {
+            (LOCAL, None, Some(version), Some((generation, wrapped_data_key)), Some(ciphertext)) => {
+                Place::Local(Envelope { version, generation, wrapped_data_key, ciphertext })
+            }
+            (LOCAL, ..) => return Err(broken("ciphertext")),
+            (_, Some(reference), None, None, None) => Place::Remote { backend, reference },
+            _ => return Err(broken("reference")),
+        };
         Ok(Self {
             role: Role::of(&role).ok_or_else(|| broken("role"))?,
             state: State::of(&state).ok_or_else(|| broken("state"))?,
             public_key: PublicKey::from_bytes(&public_key).map_err(|_| broken("public_key"))?,
             labels: serde_json::from_value(labels).map_err(|_| broken("labels"))?,
-            envelope: Envelope { version: envelope_version, wrapped_data_key, ciphertext },
+            place,
             address: address.into(),
             id,
             name,
-            backend,
             created_at,
             backup_proven_at,
         })
@@ -129,42 +143,47 @@ impl TryFrom<Row> for Key {
 }
 
 /// Adds a key; `None` if its id, name or address is taken.
-pub async fn insert<C: ConnectionTrait>(
-    tx: &C,
-    key: &Key,
-    kek_generation: i32,
-) -> Result<Option<Key>, Failure> {
-    let Key { id, name, role, state, backend, address, public_key, labels, envelope, .. } = key;
+pub async fn insert<C: ConnectionTrait>(tx: &C, key: &Key) -> Result<Option<Key>, Failure> {
+    let Key { id, name, role, state, place, address, public_key, labels, created_at: _, backup_proven_at } =
+        key;
+    let envelope = place.envelope();
     let labels = serde_json::to_value(labels).expect("maps of text always serialise");
     let values = [
         id.into(),
         name.into(),
         role.as_str().into(),
         state.as_str().into(),
-        backend.into(),
+        place.backend().into(),
         Addr(*address).into(),
         public_key.bytes64().to_vec().into(),
         labels.into(),
-        kek_generation.into(),
-        envelope.version.into(),
-        envelope.wrapped_data_key.clone().into(),
-        envelope.ciphertext.clone().into(),
-        key.backup_proven_at.into(),
+        envelope.map(|envelope| envelope.generation).into(),
+        envelope.map(|envelope| envelope.version).into(),
+        envelope.map(|envelope| envelope.wrapped_data_key.clone()).into(),
+        envelope.map(|envelope| envelope.ciphertext.clone()).into(),
+        (*backup_proven_at).into(),
+        place.reference().map(str::to_owned).into(),
     ];
     let sql = format!(
         "INSERT INTO keys.key (id, name, role, state, backend, address, public_key, labels, kek_generation,
-                               envelope_version, wrapped_data_key, ciphertext, backup_proven_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                               envelope_version, wrapped_data_key, ciphertext, backup_proven_at, reference)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
     );
     one(tx, &sql, values, "storing a key").await
 }
 
 pub async fn of_id<C: ConnectionTrait>(db: &C, id: &str) -> Result<Option<Key>, Failure> {
+    if !is_storable(id) {
+        return Ok(None);
+    }
     one(db, &format!("SELECT {COLUMNS} FROM keys.key WHERE id = $1"), [id.into()], "reading a key").await
 }
 
 pub async fn of_name<C: ConnectionTrait>(db: &C, name: &str) -> Result<Option<Key>, Failure> {
+    if !is_storable(name) {
+        return Ok(None);
+    }
     one(db, &format!("SELECT {COLUMNS} FROM keys.key WHERE name = $1"), [name.into()], "reading a key").await
 }
 
@@ -189,6 +208,16 @@ pub async fn page<C: ConnectionTrait>(
     let values = [role.map(Role::as_str).into(), time.into(), id.into(), i64::from(limit).into()];
     let rows =
         Row::find_by_statement(statement(sql, values)).all(db).await.map_err(Failure::at("listing keys"))?;
+    rows.into_iter().map(Key::try_from).collect()
+}
+
+/// At most `limit` keys whose data key is wrapped by a generation before this one.
+pub async fn behind<C: ConnectionTrait>(db: &C, generation: i32, limit: u32) -> Result<Vec<Key>, Failure> {
+    let sql = format!("SELECT {COLUMNS} FROM keys.key WHERE kek_generation < $1 ORDER BY id LIMIT $2");
+    let rows = Row::find_by_statement(statement(sql, [generation.into(), i64::from(limit).into()]))
+        .all(db)
+        .await
+        .map_err(Failure::at("listing keys under older key-encryption keys"))?;
     rows.into_iter().map(Key::try_from).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Takes a secret into the installation: the common end of creating, importing and restoring.
+//! Takes a key into the installation: the common end of creating, importing, attaching and restoring.
 
 use alloy_primitives::Address;
 use api::reasons::{KEY_DUPLICATE, NAME_TAKEN};
@@ -6,14 +6,12 @@ use runtime::errors::Refusal;
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
-use crate::crypto::{Envelope, SecretKey, envelope, seal};
+use crate::backend::{Held, Place};
+use crate::crypto::{Envelope, SecretKey, envelope};
 use crate::db;
 use crate::db::key::{Key, Labels, Role, State};
 use crate::error::{Declined, Failure};
 use crate::keyring::Keyring;
-
-/// The one backend there is.
-const BACKEND: &str = "local";
 
 /// What a key is to become.
 #[derive(Debug, Clone)]
@@ -23,13 +21,17 @@ pub struct Newcomer {
     pub name: String,
     pub role: Role,
     pub labels: Labels,
+    pub state: State,
     /// When its archive was just decrypted.
     pub backup_proven_at: Option<OffsetDateTime>,
 }
 
-/// A fresh id: sorted by time of creation.
-pub fn fresh_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+impl Newcomer {
+    /// A new key, under an id that sorts by time of creation.
+    pub fn fresh(name: String, role: Role, labels: Labels) -> Self {
+        let id = uuid::Uuid::now_v7().to_string();
+        Self { id, name, role, labels, state: State::Enabled, backup_proven_at: None }
+    }
 }
 
 /// Refuses a name or an address that is here already.
@@ -51,34 +53,51 @@ pub async fn is_new<C: ConnectionTrait>(
 
 /// The key as it would be stored, with its secret proven and encrypted.
 pub fn prepare(keyring: &Keyring, newcomer: Newcomer, secret: &SecretKey) -> Result<Key, Failure> {
-    let Newcomer { id, name, role, labels, backup_proven_at } = newcomer;
     secret.prove()?;
-    let belongs = envelope::Belongs { key_id: &id, role: role.as_str() };
-    let envelope = Envelope::seal(&keyring.kek, belongs, secret)?;
+    let belongs = envelope::Belongs { key_id: &newcomer.id, role: newcomer.role.as_str() };
+    let (generation, kek) = keyring.newest_kek()?;
+    let envelope = Envelope::seal((generation, &kek), belongs, secret)?;
     // What cannot be opened again must not be stored.
-    let opened = envelope
-        .open(&keyring.kek, belongs)
-        .map_err(|source| Failure::Envelope { key_id: id.clone(), source })?;
-    let public_key = opened.public();
-    Ok(Key {
+    let opened = envelope.open(&kek, belongs);
+    let opened = opened.map_err(|source| Failure::Envelope { key_id: newcomer.id.clone(), source })?;
+    Ok(keep(newcomer, Held { public_key: opened.public(), place: Place::Local(envelope) }))
+}
+
+/// The key as it would be stored, with the proof that its backend can sign for it.
+pub async fn prove(keyring: &Keyring, newcomer: Newcomer, held: Held) -> Result<Key, Failure> {
+    let key = keep(newcomer, held);
+    keyring.prove(&key).await?;
+    Ok(key)
+}
+
+fn keep(newcomer: Newcomer, held: Held) -> Key {
+    let Newcomer { id, name, role, labels, state, backup_proven_at } = newcomer;
+    let Held { public_key, place } = held;
+    Key {
         address: public_key.address(),
         public_key,
-        envelope,
+        place,
         id,
         name,
         role,
         labels,
-        state: State::Enabled,
-        backend: BACKEND.to_owned(),
+        state,
         created_at: OffsetDateTime::now_utc(),
         backup_proven_at,
-    })
+    }
 }
 
 /// Stores a prepared key, or says who has its place.
 pub async fn store<C: ConnectionTrait>(tx: &C, key: &Key) -> Result<Key, Declined> {
     is_new(tx, &key.name, Some(key.address)).await?;
-    match db::key::insert(tx, key, seal::GENERATION).await? {
+    if let Some(envelope) = key.place.envelope() {
+        let newest = db::kek::hold_newest(tx).await?;
+        if envelope.generation != newest {
+            // A rotation began after `prepare`; under the old key this secret would be left behind.
+            return Err(Failure::GenerationMissing { generation: newest }.into());
+        }
+    }
+    match db::key::insert(tx, key).await? {
         Some(stored) => Ok(stored),
         // Somebody was faster between the look and the insert.
         None => {

@@ -9,6 +9,7 @@ use api::keys::v1::import_key_request::Material;
 use api::keys::v1::{ImportKeyRequest, ImportKeyResponse, KeystoreV3};
 use api::reasons::{KEY_ADDRESS_MISMATCH, KEY_MATERIAL_INVALID, KEY_PASSPHRASE_WRONG};
 use runtime::errors::Refusal;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::admit::{self, Newcomer};
@@ -20,6 +21,9 @@ use crate::db;
 use crate::error::{Declined, Failure};
 use crate::import::{keystore, priv_validator};
 use crate::keyring::Keyring;
+
+/// A keystore may ask for half a gigabyte and seconds of CPU; two at once may not.
+static DERIVATIONS: Semaphore = Semaphore::const_new(1);
 
 pub async fn run(
     keyring: &Keyring,
@@ -55,7 +59,7 @@ async fn import(
     let name = convert::name("name", &name)?;
     let role = wire::role_required("role", role)?;
     wire::labels("labels", &labels)?;
-    let newcomer = Newcomer { id: admit::fresh_id(), name, role, labels, backup_proven_at: None };
+    let newcomer = Newcomer::fresh(name, role, labels);
     let key = admit::prepare(keyring, newcomer, &secret)?;
     let entry = &Entry { intent: format!("{} with address {address}", entry.intent), ..entry.clone() };
     if validate_only {
@@ -116,6 +120,7 @@ async fn secret_of(material: Material) -> Result<SecretKey, Declined> {
         }
         Material::KeystoreV3(KeystoreV3 { json, passphrase }) => {
             let passphrase = Zeroizing::new(passphrase);
+            let _turn = DERIVATIONS.acquire().await.map_err(|_| Failure::TurnsClosed)?;
             let decrypted = tokio::task::spawn_blocking(move || keystore::decrypt(&json, &passphrase));
             decrypted.await.map_err(Failure::from)?.map_err(|why| match why {
                 keystore::Invalid::Passphrase => {

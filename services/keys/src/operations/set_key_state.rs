@@ -1,14 +1,18 @@
 //! SetKeyState: enables, disables or freezes a key. A decision under way is before or after it, never
-//! beside it; setting the same state again changes nothing but leaves another record.
+//! beside it; setting the same state again changes nothing but leaves another record. To freeze, one call of one
+//! identity is enough; to end a freeze, others approve. A key whose label is frozen stays frozen.
 
 use api::convert;
 use api::keys::v1::{SetKeyStateRequest, SetKeyStateResponse};
 
+use super::thaw_label::quorum_to_thaw;
 use super::{clip, recorded, wire};
 use crate::audit::Entry;
 use crate::db;
+use crate::db::key::State;
 use crate::error::Declined;
 use crate::keyring::{Keyring, not_found};
+use crate::policy::intent;
 
 pub async fn run(
     keyring: &Keyring,
@@ -37,11 +41,19 @@ async fn set(
     store::in_transaction(&keyring.db, move |tx| {
         Box::pin(async move {
             let before = db::key::of_id(&tx, id).await?.ok_or_else(|| not_found("id"))?;
+            let thaw =
+                (before.state == State::Frozen && state != State::Frozen).then(|| intent::thaw_key(id));
+            if let Some(digest) = thaw {
+                quorum_to_thaw(&tx, digest, &entry.caller).await?;
+            }
             db::key::set_state(&tx, id, state).await?;
             let after = db::key::of_id(&tx, id).await?.ok_or_else(|| not_found("id"))?;
             let (from, to, why) = (before.state.as_str(), state.as_str(), clip(&entry.intent));
-            let entry = Entry { intent: format!("{from} to {to}: {why}"), ..entry.clone() };
+            let entry = Entry { intent: format!("{from} to {to}: {why}"), digest: thaw, ..entry.clone() };
             db::audit::append(&tx, entry.allowed()).await?;
+            if let Some(digest) = thaw {
+                db::approval::use_up(&tx, digest, &entry.caller).await?;
+            }
             Ok(SetKeyStateResponse { key: Some(wire::key(&after)) })
         })
     })

@@ -1,5 +1,6 @@
-//! SetPolicy: replaces the policy as a whole, if it is still the one the editor started from. Versions
-//! stay for ever; the next decision of every replica notices the new one.
+//! SetPolicy: replaces the policy as a whole, if it is still the one the editor started from, and if as many others
+//! approve of exactly this document as the policy in force asks for. Versions stay for ever, the record tells the
+//! difference, and the next decision of every replica notices the new one.
 
 use alloy_primitives::B256;
 use api::convert::bad;
@@ -8,12 +9,12 @@ use api::reasons::{POLICY_CONFLICT, POLICY_INVALID};
 use runtime::errors::Refusal;
 use sha2::{Digest, Sha256};
 
-use super::{recorded, wire};
+use super::{quorum, recorded, wire};
 use crate::audit::Entry;
 use crate::db;
 use crate::error::{Declined, Failure};
-use crate::keyring::Keyring;
-use crate::policy::Policy;
+use crate::keyring::{Keyring, parsed};
+use crate::policy::{Policy, difference, intent};
 
 pub async fn run(
     keyring: &Keyring,
@@ -44,18 +45,23 @@ async fn set(
             if u64::try_from(before.version) != Ok(expected_version) {
                 return Err(conflict(before.version).into());
             }
+            let changes = difference::between(&before.toml, toml)
+                .map_err(|invalid| bad(&POLICY_INVALID, "toml", invalid))?;
+            let needed = parsed(&before)?.policy.quorum.set_policy;
+            let digest = intent::policy(expected_version, toml);
             let after = if validate_only {
                 before
             } else {
+                quorum::of_others(&tx, digest, needed, caller).await?;
                 let next = before.version + 1;
                 db::policy::insert(&tx, next, toml, caller).await?.ok_or_else(|| conflict(next))?
             };
-            let intent = if validate_only {
-                format!("{} (validate only)", entry.intent)
-            } else {
-                entry.intent.clone()
-            };
-            db::audit::append(&tx, Entry { intent, ..entry.clone() }.allowed()).await?;
+            let note = if validate_only { " (validate only)" } else { "" };
+            let words = format!("{}{note}: {changes}", entry.intent);
+            db::audit::append(&tx, Entry { intent: words, ..entry.clone() }.allowed()).await?;
+            if needed > 0 && !validate_only {
+                db::approval::use_up(&tx, digest, caller).await?;
+            }
             Ok::<_, Declined>(SetPolicyResponse { policy: Some(wire::policy(after)) })
         })
     })

@@ -7,7 +7,8 @@ use runtime::errors::{Refusal, generic};
 use time::OffsetDateTime;
 
 use crate::db::key::{Key, Labels, Role, State};
-use crate::db::policy;
+use crate::db::{self, policy};
+use crate::policy::Denial;
 
 /// Enough to group a fleet by; all of them are looked at in each decision.
 const LABELS_MAX: usize = 32;
@@ -29,23 +30,27 @@ pub fn public_key(public: &domain::pubkey::PublicKey) -> wire::PublicKeyForms {
     }
 }
 
-pub fn key(key: &Key) -> wire::Key {
-    let Key { id, name, role, state, backend, address: _, public_key: public, labels, envelope: _, .. } = key;
-    let role = match role {
-        Role::Owner => wire::KeyRole::Owner,
-        Role::Sequencer => wire::KeyRole::Sequencer,
-    };
-    let state = match state {
+pub fn state(state: State) -> wire::KeyState {
+    match state {
         State::Enabled => wire::KeyState::Enabled,
         State::Disabled => wire::KeyState::Disabled,
         State::Frozen => wire::KeyState::Frozen,
+    }
+}
+
+pub fn key(key: &Key) -> wire::Key {
+    let Key { id, name, role, state, place, address: _, public_key: public, labels, .. } = key;
+    let role = match role {
+        Role::Owner => wire::KeyRole::Owner,
+        Role::Sequencer => wire::KeyRole::Sequencer,
     };
     wire::Key {
         id: id.clone(),
         name: name.clone(),
         role: role.into(),
-        state: state.into(),
-        backend: backend.clone(),
+        state: self::state(*state).into(),
+        backend: place.backend().to_owned(),
+        backend_reference: place.reference().unwrap_or_default().to_owned(),
         public_key: Some(public_key(public)),
         labels: labels.clone(),
         create_time: Some(time(key.created_at)),
@@ -57,6 +62,42 @@ pub fn policy(row: policy::Row) -> wire::Policy {
     let policy::Row { version, toml, set_by, set_at } = row;
     let version = u64::try_from(version).expect("versions are counted from 1");
     wire::Policy { version, toml, set_by, set_time: Some(time(set_at)) }
+}
+
+pub fn approval(row: db::approval::Row) -> wire::Approval {
+    let db::approval::Row { id, intent_digest, words, approver, requester, approved_at, expires_at, .. } =
+        row;
+    wire::Approval {
+        id,
+        intent_digest: intent_digest.0.to_string(),
+        words,
+        approver,
+        requested_by: requester,
+        approve_time: Some(time(approved_at)),
+        expire_time: Some(time(expires_at)),
+        revoke_time: row.revoked_at.map(time),
+        used_audit_sequence: row.used_sequence.and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
+    }
+}
+
+/// What a policy says to a request.
+pub fn denied(denial: Denial) -> wire::PolicyVerdict {
+    let Denial { rule, field, bound, value } = denial;
+    let rule = rule.unwrap_or_default();
+    wire::PolicyVerdict { rule, field: field.to_owned(), bound, value, ..wire::PolicyVerdict::default() }
+}
+
+/// What a policy says to a request.
+pub fn allowed(rule: String, approvals: u32) -> wire::PolicyVerdict {
+    wire::PolicyVerdict { allowed: true, rule, approvals, ..wire::PolicyVerdict::default() }
+}
+
+/// A label to be frozen or thawed.
+pub fn label(label: Option<wire::Label>) -> Result<wire::Label, Refusal> {
+    let label = api::convert::present("label", label)?;
+    api::convert::required("label.name", &label.name)?;
+    labels("label", &Labels::from([(label.name.clone(), label.value.clone())]))?;
+    Ok(label)
 }
 
 /// A role; `None` for the unspecified one.

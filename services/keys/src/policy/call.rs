@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{SolCall, sol};
 use domain::amount::Metis;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::calldata;
 use super::document::Contracts;
 
 sol! {
@@ -42,7 +43,7 @@ pub enum Function {
     Cancel,
 }
 
-/// A decoded call. Pubkeys and sequencer ids are shown, not judged: the contract does that.
+/// A decoded call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     Approve { spender: Address, amount: U256 },
@@ -67,10 +68,35 @@ pub enum Unknown {
     NoSelector,
     #[error("selector 0x{0} is no function that this target is called for")]
     Selector(String),
-    #[error("the arguments of {0} do not decode, or are not in canonical encoding")]
-    Arguments(&'static str),
-    #[error("a cancel is a transfer of nothing to oneself, without data")]
-    NotACancel,
+    #[error("selector 0x{0} wraps other calls; each call is asked for by itself")]
+    Wrapping(String),
+    #[error("{function} has {bytes} bytes of calldata, at least {least} are needed")]
+    TooShort { function: &'static str, bytes: usize, least: usize },
+    #[error("{bytes} bytes stand behind the arguments of {function}")]
+    Trailing { function: &'static str, bytes: usize },
+    #[error("{argument} of {function} is not in canonical encoding")]
+    Argument { function: &'static str, argument: &'static str },
+    #[error("a cancel is a transfer of nothing to oneself, without data: {0} is something else")]
+    NotACancel(&'static str),
+}
+
+impl Unknown {
+    /// The field of the request that is wrong.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Target(_) => "transaction.to",
+            Self::NotACancel(field) => field,
+            _ => "transaction.data",
+        }
+    }
+
+    /// The argument that is wrong, where it is one.
+    pub fn argument(&self) -> Option<&'static str> {
+        match self {
+            Self::Argument { argument, .. } => Some(argument),
+            _ => None,
+        }
+    }
 }
 
 /// Digest of what a transaction does: target, value and calldata.
@@ -83,10 +109,13 @@ impl Call {
     /// Decodes a call to one of the contracts.
     pub fn decode(to: Address, data: &[u8], contracts: &Contracts) -> Result<Self, Unknown> {
         let (selector, _) = data.split_first_chunk::<4>().ok_or(Unknown::NoSelector)?;
+        if calldata::wraps(*selector) {
+            return Err(Unknown::Wrapping(hex::encode(selector)));
+        }
         let unknown = || Unknown::Selector(hex::encode(selector));
         if to == contracts.metis {
             return match *selector {
-                approveCall::SELECTOR => exact::<approveCall>(data).map(Self::from),
+                approveCall::SELECTOR => exact::<approveCall>(data, &["spender", "value"]).map(Self::from),
                 _ => Err(unknown()),
             };
         }
@@ -94,29 +123,54 @@ impl Call {
             return Err(Unknown::Target(to));
         }
         match *selector {
-            lockWithRewardRecipientCall::SELECTOR => {
-                exact::<lockWithRewardRecipientCall>(data).map(Self::from)
+            lockWithRewardRecipientCall::SELECTOR => exact::<lockWithRewardRecipientCall>(
+                data,
+                &["signer", "rewardRecipient", "amount", "signerPubkey"],
+            )
+            .map(Self::from)?
+            .with_whole_pubkey("lockWithRewardRecipient"),
+            relockCall::SELECTOR => {
+                exact::<relockCall>(data, &["seqId", "amount", "lockReward"]).map(Self::from)
             }
-            relockCall::SELECTOR => exact::<relockCall>(data).map(Self::from),
-            withdrawCall::SELECTOR => exact::<withdrawCall>(data).map(Self::from),
-            withdrawRewardsCall::SELECTOR => exact::<withdrawRewardsCall>(data).map(Self::from),
-            unlockCall::SELECTOR => exact::<unlockCall>(data).map(Self::from),
-            unlockClaimCall::SELECTOR => exact::<unlockClaimCall>(data).map(Self::from),
-            updateSignerCall::SELECTOR => exact::<updateSignerCall>(data).map(Self::from),
+            withdrawCall::SELECTOR => exact::<withdrawCall>(data, &["seqId", "amount"]).map(Self::from),
+            withdrawRewardsCall::SELECTOR => {
+                exact::<withdrawRewardsCall>(data, &["seqId", "l2Gas"]).map(Self::from)
+            }
+            unlockCall::SELECTOR => exact::<unlockCall>(data, &["seqId", "l2Gas"]).map(Self::from),
+            unlockClaimCall::SELECTOR => exact::<unlockClaimCall>(data, &["seqId", "l2Gas"]).map(Self::from),
+            updateSignerCall::SELECTOR => exact::<updateSignerCall>(data, &["seqId", "signerPubkey"])
+                .map(Self::from)?
+                .with_whole_pubkey("updateSigner"),
             setSequencerRewardRecipientCall::SELECTOR => {
-                exact::<setSequencerRewardRecipientCall>(data).map(Self::from)
+                exact::<setSequencerRewardRecipientCall>(data, &["seqId", "recipient"]).map(Self::from)
             }
-            setSequencerOwnerCall::SELECTOR => exact::<setSequencerOwnerCall>(data).map(Self::from),
+            setSequencerOwnerCall::SELECTOR => {
+                exact::<setSequencerOwnerCall>(data, &["seqId", "newOwner"]).map(Self::from)
+            }
             _ => Err(unknown()),
         }
     }
 
     /// Takes a transaction that was declared as a cancel.
     pub fn cancel(own: Address, to: Address, value: U256, data: &[u8]) -> Result<Self, Unknown> {
-        if to == own && value.is_zero() && data.is_empty() {
-            Ok(Self::Cancel)
+        if to != own {
+            Err(Unknown::NotACancel("transaction.to"))
+        } else if !value.is_zero() {
+            Err(Unknown::NotACancel("transaction.value_wei"))
+        } else if !data.is_empty() {
+            Err(Unknown::NotACancel("transaction.data"))
         } else {
-            Err(Unknown::NotACancel)
+            Ok(Self::Cancel)
+        }
+    }
+
+    /// The contract refuses any other length.
+    fn with_whole_pubkey(self, function: &'static str) -> Result<Self, Unknown> {
+        match self.pubkey() {
+            Some(pubkey) if pubkey.len() != calldata::PUBKEY_BYTES => {
+                Err(Unknown::Argument { function, argument: "signerPubkey" })
+            }
+            _ => Ok(self),
         }
     }
 
@@ -154,6 +208,34 @@ impl Call {
             Self::LockWithRewardRecipient { amount, .. } | Self::Relock { amount, .. } => *amount,
             _ => U256::ZERO,
         }
+    }
+
+    /// The sequencer that the call is about; a lock makes a new one.
+    pub fn sequencer(&self) -> Option<U256> {
+        match self {
+            Self::Approve { .. } | Self::LockWithRewardRecipient { .. } | Self::Cancel => None,
+            Self::Relock { seq_id, .. }
+            | Self::Withdraw { seq_id, .. }
+            | Self::WithdrawRewards { seq_id, .. }
+            | Self::Unlock { seq_id, .. }
+            | Self::UnlockClaim { seq_id, .. }
+            | Self::UpdateSigner { seq_id, .. }
+            | Self::SetSequencerRewardRecipient { seq_id, .. }
+            | Self::SetSequencerOwner { seq_id, .. } => Some(*seq_id),
+        }
+    }
+
+    /// The public key of the signer, where the call sets one.
+    pub fn pubkey(&self) -> Option<&Bytes> {
+        match self {
+            Self::LockWithRewardRecipient { pubkey, .. } | Self::UpdateSigner { pubkey, .. } => Some(pubkey),
+            _ => None,
+        }
+    }
+
+    /// The address of that public key, as the contract derives it.
+    pub fn signer(&self) -> Option<Address> {
+        self.pubkey().map(|pubkey| Address::from_word(keccak256(pubkey)))
     }
 
     /// Who gets the rewards from now on, where the call says so.
@@ -205,10 +287,11 @@ impl fmt::Display for Function {
 }
 
 /// Decodes, and encodes again: what is not the same was padded, dirty or too long.
-fn exact<C: SolCall>(data: &[u8]) -> Result<C, Unknown> {
-    let refused = || Unknown::Arguments(C::SIGNATURE);
-    let call = C::abi_decode_validate(data).map_err(|_| refused())?;
-    if call.abi_encode() == data { Ok(call) } else { Err(refused()) }
+fn exact<C: SolCall>(data: &[u8], arguments: &[&'static str]) -> Result<C, Unknown> {
+    match C::abi_decode_validate(data) {
+        Ok(call) if call.abi_encode() == data => Ok(call),
+        _ => Err(calldata::fault(C::SIGNATURE, arguments, data)),
+    }
 }
 
 impl From<approveCall> for Call {

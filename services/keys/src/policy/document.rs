@@ -1,23 +1,31 @@
-//! The policy as an operator writes it, and the same as checked, typed rules.
+//! The policy as checked, typed rules. How it is written in TOML stands in `text`.
 //!
 //! A document carries the contract addresses it speaks of, so that a version never changes its
 //! meaning when configuration does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use alloy_primitives::{Address, U256};
-use domain::amount::Eth;
 use serde::{Deserialize, Serialize};
 
 use super::call::Function;
+use super::hours::Hours;
 use crate::db::key::{Labels, Role};
 
 /// A policy of 500 rules has about 150 KB; nobody reviews more.
 pub const BYTES_MAX: usize = 256 * 1024;
 /// Each decision looks at all rules.
 pub const RULES_MAX: usize = 1000;
-/// The one form of documents there is.
-pub const FORMAT: u32 = 1;
+/// Each decision may look at all of them; a fleet has some hundred sequencers.
+pub const REGISTERED_MAX: usize = 2000;
+/// More people than that never agree in time.
+pub const APPROVALS_MAX: u32 = 16;
+/// The form of documents that is written today.
+pub const FORMAT: u32 = 2;
+/// The form before, without registered recipients, quorum, lower bounds, hours, approvals, windows of ETH and
+/// messages. Stored versions of it are read for ever.
+pub const FORMAT_BEFORE: u32 = 1;
 
 /// The contracts of one network that keys are used with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,27 +49,82 @@ pub struct Contracts {
 pub struct Policy {
     /// By name of the network.
     pub contracts: BTreeMap<String, Contracts>,
+    pub registered: Vec<Registered>,
+    pub quorum: Quorum,
     /// Sorted by name, because order never matters.
     pub rules: Vec<Rule>,
 }
 
-/// One rule. Empty sets of callers, networks and functions and an empty `keys` select everything,
-/// which only a rule that denies may do for keys, networks and functions.
+/// Where rewards go, as operators have confirmed it. keys cannot ask the chain, and a value that came with the
+/// request would prove nothing: so it stands in the document, which is reviewed, versioned and audited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    pub network: String,
+    /// Of this sequencer, if given.
+    pub sequencer: Option<U256>,
+    /// Of the sequencer of this owner, if given; one of the two is.
+    pub owner: Option<Address>,
+    pub recipient: Address,
+}
+
+/// Approvals that management calls need, by identities other than the one that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quorum {
+    /// To end the freeze of a key or label.
+    pub thaw: u32,
+    /// To replace the policy.
+    pub set_policy: u32,
+}
+
+impl Default for Quorum {
+    /// Whoever froze a key had a reason: a second person looks at it first.
+    fn default() -> Self {
+        Self { thaw: 1, set_policy: 0 }
+    }
+}
+
+/// One rule. Empty sets of callers and networks and an empty `keys` select everything, which only a rule
+/// that denies may do for keys and networks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     pub name: String,
     pub keys: Keys,
     pub callers: BTreeSet<String>,
     pub networks: BTreeSet<String>,
-    pub functions: BTreeSet<Function>,
+    pub targets: Targets,
+    /// When the rule speaks; empty for always.
+    pub hours: Vec<Hours>,
     pub effect: Effect,
+}
+
+/// What a rule speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Targets {
+    /// Everything there is; only for rules that deny.
+    All,
+    /// Calls of these functions.
+    Functions(BTreeSet<Function>),
+    /// Texts (EIP-191) that begin with one of these.
+    Messages(BTreeSet<String>),
+    /// Typed data (EIP-712) of these contracts and types.
+    TypedData(BTreeSet<TypedData>),
+}
+
+/// What typed data is allowed by. A token permit is one only if its type is named.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TypedData {
+    pub chain_id: u64,
+    #[serde(with = "domain::address::text")]
+    pub verifying_contract: Address,
+    pub primary_type: String,
 }
 
 /// What a rule does with what it selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     Deny,
-    Allow(Bounds),
+    Allow(Box<Bounds>),
 }
 
 /// Which keys. Within one field any may match, all fields that are set must.
@@ -78,22 +141,40 @@ pub struct Keys {
     pub labels: Labels,
 }
 
-/// Upper bounds of an allowed call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Bounds of what is allowed. Those of transactions say nothing to messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// METIS named by the call.
+    pub amount_min: Option<U256>,
     pub amount_max: Option<U256>,
+    /// Sequencers that the call may be about; empty for any.
+    pub sequencers: BTreeSet<U256>,
     /// Rewards may go only to these; empty for any.
     pub recipients: BTreeSet<Address>,
+    /// Rewards may go only where the document has them registered.
+    pub recipient_registered: bool,
     /// Ownership may go only to these; empty for any.
     pub new_owners: BTreeSet<Address>,
+    /// The public key in the call must be of a key here, one of these.
+    pub signer_keys: Option<Keys>,
     /// ETH sent along: 0 unless said otherwise.
     pub value_max: U256,
+    pub gas_limit_max: Option<u64>,
     pub max_fee_per_gas: U256,
     /// Gas limit times fee per gas.
     pub max_total_fee: U256,
-    /// METIS of one account in any 24 hours by the clock of the database.
+    pub windows: Windows,
+    /// Distinct identities that must have approved exactly this, the caller not among them.
+    pub approvals: u32,
+}
+
+/// Sums of one account in any 24 hours by the clock of the database; none is endless.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// METIS that is locked.
     pub metis_24h_max: Option<U256>,
+    /// ETH: value and highest fee.
+    pub eth_24h_max: Option<U256>,
 }
 
 /// Why a document is no policy.
@@ -103,7 +184,7 @@ pub enum Invalid {
     TooLarge,
     #[error("line {line}: {problem}")]
     Syntax { line: usize, problem: String },
-    #[error("format {0} is not known, only {FORMAT}")]
+    #[error("format {0} is not known, only {FORMAT_BEFORE} and {FORMAT}")]
     Format(u32),
     #[error("more than {RULES_MAX} rules")]
     TooManyRules,
@@ -111,158 +192,44 @@ pub enum Invalid {
     Rule { rule: String, problem: &'static str },
     #[error("rule {rule}: {field} is not an amount in wei")]
     Amount { rule: String, field: &'static str },
+    #[error("rule {rule}: {field} needs format = {FORMAT}")]
+    NeedsFormat { rule: String, field: &'static str },
     #[error("rule {rule}: {text} is not an address")]
     Address { rule: String, text: String },
+    #[error(
+        "rule {rule}: {text} is no time of day from 00:00 to 24:00, or the end is not after the beginning"
+    )]
+    Hours { rule: String, text: String },
     #[error("rule {rule}: network {network} has no contracts in this document")]
     Network { rule: String, network: String },
-}
-
-/// A document as it stands in TOML.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Document {
-    pub format: u32,
-    #[serde(default)]
-    pub contracts: BTreeMap<String, Contracts>,
-    #[serde(default, rename = "rule")]
-    pub rules: Vec<RuleText>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum EffectText {
-    #[default]
-    Allow,
-    Deny,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RuleText {
-    pub name: String,
-    pub effect: EffectText,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub callers: BTreeSet<String>,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub networks: BTreeSet<String>,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub functions: BTreeSet<Function>,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub recipients: BTreeSet<String>,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub new_owners: BTreeSet<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub amount_wei_max: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value_wei_max: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_fee_per_gas_wei: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_total_fee_wei: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metis_24h_wei_max: Option<String>,
-    pub keys: Keys,
-}
-
-impl Policy {
-    /// Reads and checks a document.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text.len() > BYTES_MAX {
-            return Err(Invalid::TooLarge);
-        }
-        let document: Document = toml::from_str(text).map_err(|error: toml::de::Error| {
-            let start = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
-            Invalid::Syntax { line, problem: error.message().to_owned() }
-        })?;
-        let Document { format, contracts, rules } = document;
-        if format != FORMAT {
-            return Err(Invalid::Format(format));
-        }
-        if rules.len() > RULES_MAX {
-            return Err(Invalid::TooManyRules);
-        }
-        let mut rules =
-            rules.into_iter().map(|rule| rule.check(&contracts)).collect::<Result<Vec<_>, _>>()?;
-        rules.sort_by(|one, other| one.name.cmp(&other.name));
-        if let Some([twin, _]) = rules.array_windows().find(|[one, other]| one.name == other.name) {
-            return Err(Invalid::Rule { rule: twin.name.clone(), problem: "another rule has the same name" });
-        }
-        Ok(Self { contracts, rules })
-    }
+    #[error("registered recipient {number}: {problem}")]
+    Registered { number: usize, problem: &'static str },
+    #[error("quorum.{field}: at most {APPROVALS_MAX}")]
+    Quorum { field: &'static str },
 }
 
 impl Keys {
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.any_of.is_empty() && self.role.is_none() && self.labels.is_empty()
     }
 }
 
-impl RuleText {
-    fn check(self, contracts: &BTreeMap<String, Contracts>) -> Result<Rule, Invalid> {
-        let problem = |problem| Err(Invalid::Rule { rule: self.name.clone(), problem });
-        if self.name.is_empty() {
-            return problem("a rule needs a name");
-        }
-        if let Some(network) = self.networks.iter().find(|name| !contracts.contains_key(*name)) {
-            return Err(Invalid::Network { rule: self.name.clone(), network: network.clone() });
-        }
-        let effect = match self.effect {
-            EffectText::Deny if self.has_bounds() => {
-                return problem("a rule that denies has no bounds: it denies all that it selects");
+impl Registered {
+    /// Whether this says where rewards of that sequencer (if the call names one) and owner go.
+    pub fn speaks_of(&self, network: &str, sequencer: Option<U256>, owner: Address) -> bool {
+        self.network == network
+            && self.owner.is_none_or(|own| own == owner)
+            && match (self.sequencer, sequencer) {
+                (None, _) => true,
+                (Some(own), Some(named)) => own == named,
+                (Some(_), None) => false,
             }
-            EffectText::Deny => Effect::Deny,
-            EffectText::Allow if self.keys.is_empty() => return problem("a rule that allows names its keys"),
-            EffectText::Allow if self.networks.is_empty() => {
-                return problem("a rule that allows names its networks");
-            }
-            EffectText::Allow if self.functions.is_empty() => {
-                return problem("a rule that allows names its functions");
-            }
-            EffectText::Allow => Effect::Allow(self.bounds()?),
-        };
-        let Self { name, callers, networks, functions, keys, .. } = self;
-        Ok(Rule { name, keys, callers, networks, functions, effect })
     }
+}
 
-    fn has_bounds(&self) -> bool {
-        let amounts = [
-            &self.amount_wei_max,
-            &self.value_wei_max,
-            &self.max_fee_per_gas_wei,
-            &self.max_total_fee_wei,
-            &self.metis_24h_wei_max,
-        ];
-        amounts.iter().any(|amount| amount.is_some())
-            || !self.recipients.is_empty()
-            || !self.new_owners.is_empty()
-    }
-
-    fn bounds(&self) -> Result<Bounds, Invalid> {
-        let amount = |field: &'static str, text: &Option<String>| match text {
-            None => Ok(None),
-            Some(text) => Eth::parse_wei(text)
-                .map(|wei| Some(wei.0))
-                .map_err(|_| Invalid::Amount { rule: self.name.clone(), field }),
-        };
-        let needed = |field: &'static str, text: &Option<String>| {
-            amount(field, text)?.ok_or(Invalid::Amount { rule: self.name.clone(), field })
-        };
-        let addresses = |texts: &BTreeSet<String>| -> Result<BTreeSet<Address>, Invalid> {
-            let parse = |text: &String| {
-                domain::address::parse(text)
-                    .map_err(|_| Invalid::Address { rule: self.name.clone(), text: text.clone() })
-            };
-            texts.iter().map(parse).collect()
-        };
-        Ok(Bounds {
-            amount_max: amount("amount_wei_max", &self.amount_wei_max)?,
-            recipients: addresses(&self.recipients)?,
-            new_owners: addresses(&self.new_owners)?,
-            value_max: amount("value_wei_max", &self.value_wei_max)?.unwrap_or_default(),
-            max_fee_per_gas: needed("max_fee_per_gas_wei", &self.max_fee_per_gas_wei)?,
-            max_total_fee: needed("max_total_fee_wei", &self.max_total_fee_wei)?,
-            metis_24h_max: amount("metis_24h_wei_max", &self.metis_24h_wei_max)?,
-        })
+impl fmt::Display for TypedData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { chain_id, verifying_contract, primary_type } = self;
+        write!(f, "{primary_type} of {verifying_contract} on chain {chain_id}")
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::Function;
-use super::document::{Contracts, Document, FORMAT, Keys, RuleText};
+use super::document::{Contracts, FORMAT, Keys};
+use super::text::{Document, RuleText};
 use crate::db::key::Role;
 
 /// Stands as author of the versions made here; a version by anyone else is never replaced.
@@ -19,6 +20,8 @@ const BRIDGE_VALUE_WEI_MAX: &str = "10000000000000000";
 const MAX_FEE_PER_GAS_WEI: &str = "500000000000";
 /// A lock of 600,000 gas at that price.
 const MAX_TOTAL_FEE_WEI: &str = "300000000000000000";
+/// Some hundred operations at ordinary prices, sixteen at the highest; beyond that somebody burns ETH.
+const ETH_24H_WEI_MAX: &str = "5000000000000000000";
 /// The only service that signs.
 const CALLER: &str = "lifecycle";
 
@@ -39,6 +42,7 @@ pub fn metis(contracts: &BTreeMap<String, Contracts>) -> String {
             functions: functions.iter().copied().collect(),
             max_fee_per_gas_wei: Some(MAX_FEE_PER_GAS_WEI.to_owned()),
             max_total_fee_wei: Some(MAX_TOTAL_FEE_WEI.to_owned()),
+            eth_24h_wei_max: Some(ETH_24H_WEI_MAX.to_owned()),
             keys: Keys { role: Some(role), ..Keys::default() },
             ..RuleText::default()
         };
@@ -59,6 +63,12 @@ pub fn metis(contracts: &BTreeMap<String, Contracts>) -> String {
             rule("sequencer-signer", Role::Sequencer, &[UpdateSigner, Cancel]),
         ]
     };
-    let document = Document { format: FORMAT, contracts: contracts.clone(), rules };
+    let document = Document {
+        format: FORMAT,
+        quorum: None,
+        contracts: contracts.clone(),
+        registered: Vec::new(),
+        rules,
+    };
     toml::to_string_pretty(&document).expect("a document of plain tables always serialises")
 }

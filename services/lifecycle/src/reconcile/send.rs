@@ -118,6 +118,8 @@ impl Lane<'_> {
             transaction: Some(unsigned(planned)),
             intent: intent.into(),
             operation_id: row.id.to_string(),
+            // Approvals are of the value that was planned.
+            approved_value_wei_max: String::new(),
         };
         let answer = match self.fleet.neighbours.sign(request).await {
             Ok(answer) => answer,

@@ -170,4 +170,109 @@ impl KeysService for FakeKeys {
     ) -> Result<Response<ListAuditRecordsResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
+    async fn sign_transactions(
+        &self,
+        _: Request<SignTransactionsRequest>,
+    ) -> Result<Response<SignTransactionsResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn attach_key(&self, _: Request<AttachKeyRequest>) -> Result<Response<AttachKeyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn confirm_key_backup(
+        &self,
+        _: Request<ConfirmKeyBackupRequest>,
+    ) -> Result<Response<ConfirmKeyBackupResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn approve_intent(
+        &self,
+        _: Request<ApproveIntentRequest>,
+    ) -> Result<Response<ApproveIntentResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn revoke_approval(
+        &self,
+        _: Request<RevokeApprovalRequest>,
+    ) -> Result<Response<RevokeApprovalResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn list_approvals(
+        &self,
+        _: Request<ListApprovalsRequest>,
+    ) -> Result<Response<ListApprovalsResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn freeze_label(
+        &self,
+        _: Request<FreezeLabelRequest>,
+    ) -> Result<Response<FreezeLabelResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn thaw_label(&self, _: Request<ThawLabelRequest>) -> Result<Response<ThawLabelResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn list_frozen_labels(
+        &self,
+        _: Request<ListFrozenLabelsRequest>,
+    ) -> Result<Response<ListFrozenLabelsResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn test_policy(
+        &self,
+        _: Request<TestPolicyRequest>,
+    ) -> Result<Response<TestPolicyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn explain_policy(
+        &self,
+        _: Request<ExplainPolicyRequest>,
+    ) -> Result<Response<ExplainPolicyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn get_blast_radius(
+        &self,
+        _: Request<GetBlastRadiusRequest>,
+    ) -> Result<Response<GetBlastRadiusResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn sign_message(
+        &self,
+        _: Request<SignMessageRequest>,
+    ) -> Result<Response<SignMessageResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn sign_typed_data(
+        &self,
+        _: Request<SignTypedDataRequest>,
+    ) -> Result<Response<SignTypedDataResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn get_audit_head(
+        &self,
+        _: Request<GetAuditHeadRequest>,
+    ) -> Result<Response<GetAuditHeadResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn confirm_nonce_floor(
+        &self,
+        _: Request<ConfirmNonceFloorRequest>,
+    ) -> Result<Response<ConfirmNonceFloorResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn rotate_kek(&self, _: Request<RotateKekRequest>) -> Result<Response<RotateKekResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn list_drills(
+        &self,
+        _: Request<ListDrillsRequest>,
+    ) -> Result<Response<ListDrillsResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+    async fn export_keystore(
+        &self,
+        _: Request<ExportKeystoreRequest>,
+    ) -> Result<Response<ExportKeystoreResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
 }

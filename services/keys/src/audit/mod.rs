@@ -1,14 +1,21 @@
-//! The audit log: what a record says, how it is encoded, and how a chain of records is verified.
+//! The audit log: what a record says, how it is encoded, and how its end is signed and brought outside.
 //!
 //! The database gives each record its number, its time and its place in the chain
-//! (`keys.append_audit`); no answer leaves before that is durable.
+//! (`keys.append_audit`); no answer leaves before that is durable. The chain itself, signed heads and the
+//! verification of exports stand in the crate `trail`, which auditors use without this service.
 
-use alloy_primitives::{Address, B256};
-use api::keys::v1::{AuditBody, AuditedTransaction};
+pub mod head_file;
+pub mod publish;
+pub mod signer;
+pub mod webhook;
+
+use alloy_primitives::{Address, B256, U256};
+use api::keys::v1::{AuditBody, AuditedTransaction, SigningIntent};
 use prost::Message;
-use sha2::{Digest, Sha256};
 
 use crate::db::audit::Row;
+
+pub use trail::Head;
 
 /// What a decision was about.
 #[derive(Debug, Clone, Default)]
@@ -36,18 +43,12 @@ pub struct Transaction {
     pub max_fee_per_gas: u128,
     pub max_priority_fee_per_gas: u128,
     pub signing_hash: B256,
-}
-
-/// The end of a verified chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    pub sequence: u64,
-    pub hash: B256,
-}
-
-impl Head {
-    /// The head of an empty log.
-    pub const START: Self = Self { sequence: 0, hash: B256::ZERO };
+    pub to: Address,
+    pub value: U256,
+    pub data: Vec<u8>,
+    pub intent: SigningIntent,
+    /// What approvals are bound to.
+    pub intent_digest: B256,
 }
 
 /// The first record that is not what was written.
@@ -114,6 +115,11 @@ impl From<Transaction> for AuditedTransaction {
             max_fee_per_gas,
             max_priority_fee_per_gas,
             signing_hash,
+            to,
+            value,
+            data,
+            intent,
+            intent_digest,
         } = transaction;
         Self {
             chain_id,
@@ -123,12 +129,17 @@ impl From<Transaction> for AuditedTransaction {
             max_fee_per_gas_wei: max_fee_per_gas.to_string(),
             max_priority_fee_per_gas_wei: max_priority_fee_per_gas.to_string(),
             signing_hash: signing_hash.to_vec().into(),
+            to: to.to_vec().into(),
+            value_wei: value.to_string(),
+            data: data.into(),
+            signing_intent: intent.into(),
+            intent_digest: intent_digest.to_vec().into(),
         }
     }
 }
 
-/// Verifies records that follow `head`, in order, and says where the chain then ends. A cut tail
-/// shows only against a head that was kept elsewhere.
+/// Verifies stored rows that follow `head`, in order, and says where the chain then ends. An export is verified by
+/// `trail::verify`, which also names what was done; this one sees the columns that an export does not have.
 pub fn verify<'a>(mut head: Head, rows: impl IntoIterator<Item = &'a Row>) -> Result<Head, Broken> {
     for row in rows {
         let Row { sequence, recorded_at, body, hash } = row;
@@ -137,8 +148,8 @@ pub fn verify<'a>(mut head: Head, rows: impl IntoIterator<Item = &'a Row>) -> Re
         if u64::try_from(*sequence) != Ok(expected) {
             return Err(broken("a record before it is missing, or it stands twice"));
         }
-        let computed = B256::from_slice(&Sha256::new().chain_update(head.hash).chain_update(body).finalize());
-        if computed != hash.0 {
+        let next = head.after(body);
+        if next.hash != hash.0.0 {
             return Err(broken("its hash does not follow from its body and the hash before"));
         }
         let decoded = AuditBody::decode(body.as_slice()).map_err(|_| broken("its body cannot be decoded"))?;
@@ -146,7 +157,7 @@ pub fn verify<'a>(mut head: Head, rows: impl IntoIterator<Item = &'a Row>) -> Re
         if decoded.sequence != expected || i128::from(decoded.time_micros) != micros {
             return Err(broken("its columns say something else than its body"));
         }
-        head = Head { sequence: expected, hash: computed };
+        head = next;
     }
     Ok(head)
 }

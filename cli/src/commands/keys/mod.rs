@@ -1,5 +1,7 @@
 //! `seqctl keys`: made, backed up, proven, restored. Secrets come from files, stdin or prompts, never from flags.
 
+mod at_rest;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -12,15 +14,25 @@ use api::keys::v1::{
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::sequencer::key_id;
-use super::{labels, request_id};
+use super::{keys_backends, labels, request_id};
 use crate::connect::Session;
 use crate::output::{Printer, Rows, utc, word};
 
 /// What to do with keys.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Makes a key inside the keys service.
-    Create(New),
+    /// Makes a key inside the keys service, or in another of its backends.
+    Create {
+        #[command(flatten)]
+        new: New,
+        /// Name of the backend in the configuration of keys; without it the key is local.
+        #[arg(long)]
+        backend: Option<String>,
+    },
+    /// Takes in a key that a hardware module, a cloud or a remote signer has already.
+    Attach(keys_backends::Attach),
+    /// Vouches for the backup of a key that cannot leave its backend; stands for the restore drill.
+    ConfirmBackup(keys_backends::ConfirmBackup),
     /// Takes in a key: raw hex from stdin, or a file.
     Import {
         #[command(flatten)]
@@ -34,6 +46,11 @@ pub enum Command {
     },
     /// All keys.
     List,
+    /// The rules that bound what is signed.
+    #[command(subcommand)]
+    Policy(super::keys_policy::Command),
+    #[command(flatten)]
+    Approval(super::keys_approval::Command),
     /// Writes an age archive for the given recipients.
     Backup {
         /// age1... recipients.
@@ -42,6 +59,9 @@ pub enum Command {
         /// Only these keys, by name.
         #[arg(long = "key")]
         keys: Vec<String>,
+        /// Only keys with this label KEY=VALUE; may be repeated, then all must fit.
+        #[arg(long = "label")]
+        labels: Vec<String>,
         /// File to write.
         #[arg(long)]
         out: PathBuf,
@@ -65,6 +85,8 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// After an older database was restored: from which nonce on the key signs again.
+    ConfirmFloor(super::confirm_floor::ConfirmFloor),
     /// The node's files, encrypted for the node's age recipient.
     ExportNode {
         /// Name of the key.
@@ -72,23 +94,28 @@ pub enum Command {
         /// age1... recipient of the node.
         #[arg(long)]
         recipient: String,
+        /// node_key.json of an existing node, which then keeps its id.
+        #[arg(long)]
+        node_key: Option<PathBuf>,
         /// File to write.
         #[arg(long)]
         out: PathBuf,
     },
+    #[command(flatten)]
+    AtRest(at_rest::Command),
 }
 
 /// A new key.
 #[derive(Args)]
 pub struct New {
     /// Name, 1 to 63 of a-z, 0-9 and -.
-    name: String,
+    pub name: String,
     /// What it is for.
     #[arg(long)]
-    role: Role,
+    pub role: Role,
     /// Label KEY=VALUE; may be repeated.
     #[arg(long = "label")]
-    labels: Vec<String>,
+    pub labels: Vec<String>,
 }
 
 /// What a key is for.
@@ -112,19 +139,9 @@ impl From<Role> for i32 {
 /// Runs the command.
 pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<()> {
     match command {
-        Command::Create(New { name, role, labels: pairs }) => {
-            let request = CreateKeyRequest {
-                request_id: request_id(),
-                name,
-                role: role.into(),
-                labels: labels(pairs)?,
-                validate_only: false,
-            };
-            let answer = session.keys().create_key(request).await?.into_inner();
-            out.print("sequencer.keys.v1.CreateKeyResponse", &answer, || rows(answer.key.iter()))?;
-            out.note("not yet proven restorable: run `seqctl keys backup` and `seqctl keys verify-backup`");
-            Ok(())
-        }
+        Command::Attach(arguments) => keys_backends::attach(arguments, session, out).await,
+        Command::ConfirmBackup(arguments) => keys_backends::confirm(arguments, session, out).await,
+        Command::Create { new, backend } => create(new, backend, session, out).await,
         Command::Import { new: New { name, role, labels: pairs }, file, expect } => {
             let request = ImportKeyRequest {
                 request_id: request_id(),
@@ -143,21 +160,14 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             let answer = session.keys().list_keys(request).await?.into_inner();
             out.print("sequencer.keys.v1.ListKeysResponse", &answer, || rows(answer.keys.iter()))
         }
-        Command::Backup { recipients, keys, out: path } => {
-            backup(session, out, recipients, keys, &path).await
+        Command::Policy(command) => super::keys_policy::run(command, session, out).await,
+        Command::Approval(command) => super::keys_approval::run(command, session, out).await,
+        Command::Backup { recipients, keys, labels: pairs, out: path } => {
+            let request = BackupKeysRequest { recipients, labels: labels(pairs)?, key_ids: Vec::new() };
+            backup(session, out, request, keys, &path).await
         }
         Command::VerifyBackup { archive, identity } => {
-            let request = VerifyBackupRequest {
-                archive: file(&archive)?.into(),
-                identity: secret(identity.as_deref())?,
-            };
-            let answer = session.keys().verify_backup(request).await?.into_inner();
-            out.print("sequencer.keys.v1.VerifyBackupResponse", &answer, || {
-                let mut rows = Rows::properties();
-                rows.add(["proven restorable", &answer.proven_key_ids.len().to_string()])
-                    .add(["not in this archive", &answer.missing_key_ids.len().to_string()]);
-                rows
-            })
+            verify_backup(session, out, &archive, identity.as_deref()).await
         }
         Command::Restore { archive, identity, dry_run } => {
             let request = RestoreKeysRequest {
@@ -169,30 +179,83 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             let answer = session.keys().restore_keys(request).await?.into_inner();
             out.print("sequencer.keys.v1.RestoreKeysResponse", &answer, || rows(answer.restored.iter()))
         }
-        Command::ExportNode { name, recipient, out: path } => {
-            let id = key_id(session, &name).await?.context("give the key by name")?;
-            let answer =
-                session.keys().export_node_key(ExportNodeKeyRequest { id, recipient }).await?.into_inner();
-            write_new(&path, &answer.archive)?;
-            out.note(&format!("{} files in {}", answer.files.len(), path.display()));
-            Ok(())
+        Command::ConfirmFloor(command) => super::confirm_floor::run(command, session, out).await,
+        Command::ExportNode { name, recipient, node_key, out: path } => {
+            export_node(session, out, &name, recipient, node_key.as_deref(), &path).await
         }
+        Command::AtRest(command) => at_rest::run(command, session, out).await,
     }
+}
+
+async fn create(new: New, backend: Option<String>, session: &Session, out: &Printer) -> Result<()> {
+    let New { name, role, labels: pairs } = new;
+    let request = CreateKeyRequest {
+        request_id: request_id(),
+        name,
+        role: role.into(),
+        labels: labels(pairs)?,
+        validate_only: false,
+        backend: backend.unwrap_or_default(),
+    };
+    let answer = session.keys().create_key(request).await?.into_inner();
+    out.print("sequencer.keys.v1.CreateKeyResponse", &answer, || rows(answer.key.iter()))?;
+    out.note(match answer.key.as_ref().is_none_or(|key| key.backend_reference.is_empty()) {
+        true => "not yet proven restorable: run `seqctl keys backup` and `seqctl keys verify-backup`",
+        false => "back it up where it is, then run `seqctl keys confirm-backup`",
+    });
+    Ok(())
+}
+
+async fn verify_backup(
+    session: &Session,
+    out: &Printer,
+    archive: &Path,
+    identity: Option<&Path>,
+) -> Result<()> {
+    let request = VerifyBackupRequest { archive: file(archive)?.into(), identity: secret(identity)? };
+    let answer = session.keys().verify_backup(request).await?.into_inner();
+    out.print("sequencer.keys.v1.VerifyBackupResponse", &answer, || {
+        let mut rows = Rows::properties();
+        let contents = answer.contents.clone().unwrap_or_default();
+        rows.add(["proven restorable", &answer.proven_key_ids.len().to_string()])
+            .add(["not in this archive", &answer.missing_key_ids.len().to_string()])
+            .add(["made", &utc(contents.create_time.as_ref())])
+            .add(["policy version", &contents.policy_version.to_string()])
+            .add(["audit log ended at", &contents.audit_sequence.to_string()])
+            .add(["with hash", &contents.audit_hash]);
+        rows
+    })
+}
+
+async fn export_node(
+    session: &Session,
+    out: &Printer,
+    name: &str,
+    recipient: String,
+    node_key: Option<&Path>,
+    path: &Path,
+) -> Result<()> {
+    let id = key_id(session, name).await?.context("give the key by name")?;
+    let node_key = node_key.map(file).transpose()?.unwrap_or_default();
+    let node_key_json = String::from_utf8(node_key).context("the node key is not text")?;
+    let request = ExportNodeKeyRequest { id, recipient, node_key_json };
+    let answer = session.keys().export_node_key(request).await?.into_inner();
+    write_new(path, &answer.archive)?;
+    out.note(&format!("{} files of node {} in {}", answer.files.len(), answer.node_id, path.display()));
+    Ok(())
 }
 
 async fn backup(
     session: &Session,
     out: &Printer,
-    recipients: Vec<String>,
+    mut request: BackupKeysRequest,
     names: Vec<String>,
     path: &Path,
 ) -> Result<()> {
-    let mut key_ids = Vec::new();
     for name in names {
-        key_ids.push(key_id(session, &name).await?.context("give keys by name")?);
+        request.key_ids.push(key_id(session, &name).await?.context("give keys by name")?);
     }
-    let mut answer =
-        session.keys().backup_keys(BackupKeysRequest { key_ids, recipients }).await?.into_inner();
+    let mut answer = session.keys().backup_keys(request).await?.into_inner();
     write_new(path, &answer.archive)?;
     // The archive is in the file; on the screen it would only be noise.
     answer.archive.clear();
@@ -265,7 +328,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn rows<'a>(keys: impl Iterator<Item = &'a Key>) -> Rows {
+pub fn rows<'a>(keys: impl Iterator<Item = &'a Key>) -> Rows {
     let mut rows = Rows::new(["NAME", "ROLE", "STATE", "ADDRESS", "BACKUP PROVEN", "ID"]);
     for key in keys {
         let proven = utc(key.backup_proven_time.as_ref());

@@ -14,6 +14,9 @@ const READY_MAX: Duration = Duration::from_secs(180);
 const STOP_MAX: Duration = Duration::from_secs(60);
 const DAY: u64 = 86_400;
 
+/// A kept stack comes back on the ports that it had, which another one may have been given meanwhile: one at a time.
+static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 struct Stack {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -85,6 +88,7 @@ async fn post(url: String, body: Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_stack_goes_on_where_it_stopped_and_leaves_no_process() {
+    let _one = ONE.lock().await;
     let folder = tempfile::tempdir().expect("a folder");
     open(folder.path());
     let data = folder.path().join("data");
@@ -145,6 +149,7 @@ async fn a_kept_stack_goes_on_where_it_stopped_and_leaves_no_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_stack_is_not_taken_for_a_stopped_one() {
+    let _one = ONE.lock().await;
     let folder = tempfile::tempdir().expect("a folder");
     open(folder.path());
     let data = folder.path().join("data");
@@ -164,6 +169,7 @@ async fn a_killed_stack_is_not_taken_for_a_stopped_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_can_be_interrupted() {
+    let _one = ONE.lock().await;
     let folder = tempfile::tempdir().expect("a folder");
     open(folder.path());
     let mut stack = Stack::start(&folder.path().join("data"));

@@ -1,18 +1,33 @@
 //! Ports for the services, known before they start so that every file can name them.
 
+use std::fs::File;
 use std::net::TcpListener;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use seqd::config::Addresses;
 
 const ANY: &str = "127.0.0.1:0";
+/// Whoever holds the lock on this file, below the folder for temporary files, may take the well-known ports.
+const RESERVATION: &str = "metis-dev-known-ports.lock";
 
-/// The well-known ones if wanted and all free, else any.
+/// Held until the process ends: between the look and the services' own bind, another stack could look as well.
+static RESERVED: OnceLock<File> = OnceLock::new();
+
+fn reserve() -> bool {
+    let Ok(file) = File::options().create(true).append(true).open(std::env::temp_dir().join(RESERVATION))
+    else {
+        return false;
+    };
+    RESERVED.get().is_some() || (file.try_lock().is_ok() && RESERVED.set(file).is_ok())
+}
+
+/// The well-known ones if wanted, reserved and all free, else any.
 pub(super) fn choose(known: bool) -> Result<Addresses> {
     let wanted = Addresses::default();
     let all =
         [&wanted.keys, &wanted.indexer, &wanted.lifecycle, &wanted.rewards, &wanted.gateway, &wanted.admin];
-    if known && all.iter().all(|address| TcpListener::bind(address.as_str()).is_ok()) {
+    if known && reserve() && all.iter().all(|address| TcpListener::bind(address.as_str()).is_ok()) {
         return Ok(wanted);
     }
     // All are held until the last is found, so that none is given twice.

@@ -27,7 +27,8 @@ const PONDER: &str = "ponder 0.16.10, Postgres, polling 1,000 ms, one raw table;
                       ends 30 blocks below the head";
 /// What Ponder takes for final on a chain that it does not know.
 const PONDER_DEPTH: u64 = 30;
-const LOOK: Duration = Duration::from_millis(20);
+/// To count rows costs the peer's database a few milliseconds: seldom enough not to slow it.
+const LOOK: Duration = Duration::from_millis(200);
 const SQD: &str = "evm-processor 1.27.3 and typeorm-store 1.5.1, RPC mode, capacity 10, batches of 100, hot blocks on, \
                    finality 1, one raw table";
 const SQD_TABLE: &str = "
@@ -46,7 +47,7 @@ pub async fn sqd() -> Result<Figure> {
         Ok(secs) => Figure::new(truth.events as f64 / secs, "events/s", 0.0, what)
             .with("wall_s", json!(rounded(secs)))
             .with("rows", json!(truth.events))
-            .with("rows_equal_chain", json!(true)),
+            .with("as_many_rows_as_events", json!(true)),
         Err(error) => {
             Figure::new(f64::NAN, "events/s", 0.0, what).with("not_run", json!(format!("{error:#}")))
         }
@@ -82,7 +83,7 @@ pub async fn ponder() -> Result<Figure> {
             .with("wall_s", json!(rounded(cold)))
             .with("warm_events_per_s", json!(rounded(events as f64 / warm)))
             .with("rows", json!(events))
-            .with("rows_equal_chain", json!(true)),
+            .with("as_many_rows_as_events", json!(true)),
         Err(error) => {
             Figure::new(f64::NAN, "events/s", 0.0, what).with("not_run", json!(format!("{error:#}")))
         }

@@ -7,13 +7,20 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::Error;
+
+/// Many leases have one holder: the server is asked no more often than this whether it still knows of us.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A connection that is silent for longer is lost: a cut cable says nothing, and a lease must not wait for it.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// A process that holds leases. Clones are the same one; it is gone when the last of them is.
 #[derive(Clone)]
@@ -21,7 +28,13 @@ pub struct Holder(Arc<Alive>);
 
 struct Alive {
     name: String,
-    session: Mutex<Option<PgConnection>>,
+    session: Mutex<Option<Session>>,
+}
+
+struct Session {
+    connection: PgConnection,
+    /// When the server last answered.
+    seen: Instant,
 }
 
 impl Holder {
@@ -36,29 +49,35 @@ impl Holder {
         &self.0.name
     }
 
-    /// Takes care that the server knows of us: once the connection is made, one ping.
+    /// Takes care that the server knows of us.
     ///
     /// # Errors
     /// When no connection can be made.
     pub(crate) async fn appear(&self, db: &DatabaseConnection) -> Result<(), Error> {
         let mut session = self.0.session.lock().await;
-        if let Some(connection) = session.as_mut()
-            && connection.ping().await.is_ok()
-        {
-            return Ok(());
+        if let Some(known) = session.as_mut() {
+            if known.seen.elapsed() < LOOK_EVERY {
+                return Ok(());
+            }
+            if matches!(timeout(ANSWER_MAX, known.connection.ping()).await, Ok(Ok(()))) {
+                known.seen = Instant::now();
+                return Ok(());
+            }
         }
-        // The pool is away from here on until the next renewal, should this fail.
+        // Until it is made again, others take us for gone.
         *session = None;
-        let options = db.get_postgres_connection_pool().connect_options();
-        let mut connection = options.connect().await.map_err(Error::Connect)?;
-        // Shared: the server may not have noticed yet that the connection before has ended.
-        sqlx::query("SELECT pg_advisory_lock_shared(hashtextextended($1, 0))")
-            .bind(self.name())
-            .execute(&mut connection)
-            .await
-            .map_err(Error::Connect)?;
-        *session = Some(connection);
+        let made = timeout(ANSWER_MAX, self.connect(db)).await;
+        let connection = made.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(Error::Connect)?;
+        *session = Some(Session { connection, seen: Instant::now() });
         Ok(())
+    }
+
+    async fn connect(&self, db: &DatabaseConnection) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = db.get_postgres_connection_pool().connect_options().connect().await?;
+        // Shared: the server may not have noticed yet that the connection before has ended.
+        let lock = sqlx::query("SELECT pg_advisory_lock_shared(hashtextextended($1, 0))").bind(self.name());
+        lock.execute(&mut connection).await?;
+        Ok(connection)
     }
 }
 

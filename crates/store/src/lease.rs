@@ -20,8 +20,9 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Renewed this many times within the time to live, so that two lost renewals do no harm.
 const RENEWALS_IN_TTL: u32 = 3;
-/// Who waits looks this often within the time to live: a standby is there half a second after a kill, if it is 6 s.
-const LOOKS_IN_TTL: u32 = 12;
+/// Who waits looks again after this, and each time after twice as long, up to the time between renewals: the server may
+/// take a moment to notice that the process before was killed, while a standby waits for days.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 /// Milliseconds that a fenced transaction may wait for its own process: the next holder cannot take over before it ends.
 const FENCED_IDLE_MAX_MS: &str = "5000";
@@ -97,14 +98,18 @@ pub async fn acquire(db: &DatabaseConnection, claim: &Claim) -> Result<Option<Le
 /// When the statement fails; the lease may then be lost and [`fence`] will tell.
 pub async fn renew(db: &DatabaseConnection, claim: &Claim, lease: Lease) -> Result<bool, Error> {
     let Claim { schema, name, holder, ttl } = claim;
-    holder.appear(db).await?;
     let sql = format!(
         "UPDATE {schema}.lease SET expires_at = clock_timestamp() + $3 * interval '1 millisecond'
           WHERE name = $1 AND epoch = $2"
     );
     let values = [name.clone().into(), lease.epoch.into(), millis(*ttl).into()];
     let done = db.execute_raw(statement(sql, values)).await.map_err(Error::at("renewing a lease"))?;
-    Ok(done.rows_affected() == 1)
+    if done.rows_affected() != 1 {
+        return Ok(false);
+    }
+    // After the renewal, which alone decides: without that connection the lease is only easier to take.
+    holder.appear(db).await?;
+    Ok(true)
 }
 
 /// Gives the lease back, so that the next holder need not wait; harmless if it is lost already.
@@ -190,11 +195,13 @@ where
 }
 
 async fn wait_for(db: &DatabaseConnection, claim: &Claim) -> Result<Lease, Error> {
+    let mut wait = FIRST_LOOK;
     loop {
         if let Some(lease) = acquire(db, claim).await? {
             return Ok(lease);
         }
-        tokio::time::sleep(claim.ttl / LOOKS_IN_TTL).await;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(claim.ttl / RENEWALS_IN_TTL);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Many rows for one `INSERT`, or as arrays for one function, written column by column in PostgreSQL's binary format as they are made: no value is boxed
-//! or copied twice.
+//! Many rows for one `INSERT`, or as arrays for one function, written column by column in PostgreSQL's binary format as
+//! they are made: no value is boxed or copied twice.
 //!
 //! Not COPY, although that is made for it: the driver sends the end of a COPY in a packet of its own and leaves Nagle's
 //! algorithm on, so that over TCP each COPY waits 40 ms for a delayed acknowledgement. Measured: a block with events took
@@ -59,25 +59,20 @@ pub(crate) struct Column {
     bytes: Vec<u8>,
 }
 
-/// Rows for one table.
+/// Rows for one table or function.
 #[derive(Debug)]
 pub struct Rows {
-    /// The table with its columns, as in `indexer.log (network, layer)`.
+    /// The table with its columns, as in `indexer.log (network, layer)`, or the function with its arguments.
     table: &'static str,
     columns: Vec<Column>,
     rows: u64,
 }
 
 impl Rows {
-    /// No rows yet for a function that is named with its arguments, each an array, as in `keys.decide (nonces, digests)`.
+    /// No rows yet for a table that is named with its columns, or for a function that is named with its arguments, each
+    /// an array, as in `keys.decide (nonces, digests)`.
     #[must_use]
-    pub fn into_function(function: &'static str) -> Self {
-        Self::into_table(function)
-    }
-
-    /// No rows yet for a table that is named with its columns.
-    #[must_use]
-    pub fn into_table(table: &'static str) -> Self {
+    pub fn of(table: &'static str) -> Self {
         let columns = table.split(',').map(|_| Column::default()).collect();
         Self { table, columns, rows: 0 }
     }

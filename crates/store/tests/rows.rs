@@ -80,7 +80,7 @@ async fn rows_of_every_kind_are_read_as_they_were_written() {
             kinds(place, amount, times[usize::try_from(place).expect("small") % 3], place % 2 == 1)
         })
         .collect();
-    let mut rows = Rows::into_table(TABLE);
+    let mut rows = Rows::of(TABLE);
     for it in &written {
         let mut row = rows.row();
         row.bigint(it.place)
@@ -93,7 +93,7 @@ async fn rows_of_every_kind_are_read_as_they_were_written() {
         row.maybe_numeric(it.maybe_amount.map(|amount| amount.0));
     }
     tx.insert(&rows).await.expect("inserted");
-    tx.insert(&Rows::into_table(TABLE)).await.expect("no rows are no statement");
+    tx.insert(&Rows::of(TABLE)).await.expect("no rows are no statement");
     let read = Kinds::find_by_statement(statement("SELECT * FROM pg_temp.kinds ORDER BY place", []));
     assert_eq!(read.all(&tx).await.expect("read"), written);
 }
@@ -103,7 +103,7 @@ async fn what_is_not_committed_is_gone() {
     let database = testkit::database().await;
     let db = database.connect("indexer").await;
     let rows = |place: i64| {
-        let mut rows = Rows::into_table("indexer.implementation (network, number, address)");
+        let mut rows = Rows::of("indexer.implementation (network, number, address)");
         rows.row().text("devnet").bigint(place).bytes([7; 20]);
         rows
     };
@@ -130,7 +130,7 @@ async fn what_is_not_committed_is_gone() {
 async fn a_writer_that_stands_still_in_the_middle_does_not_hold_up_the_next() {
     let database = testkit::database().await;
     let db = database.connect("indexer").await;
-    let mut rows = Rows::into_table("indexer.implementation (network, number, address)");
+    let mut rows = Rows::of("indexer.implementation (network, number, address)");
     rows.row().text("devnet").bigint(1).bytes([7; 20]);
     let stopped = Bulk::begin(&db, Duration::from_millis(200)).await.expect("begun");
     stopped.insert(&rows).await.expect("inserted");

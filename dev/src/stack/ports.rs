@@ -15,11 +15,14 @@ const RESERVATION: &str = "metis-dev-known-ports.lock";
 static RESERVED: OnceLock<File> = OnceLock::new();
 
 fn reserve() -> bool {
+    if RESERVED.get().is_some() {
+        return true;
+    }
     let Ok(file) = File::options().create(true).append(true).open(std::env::temp_dir().join(RESERVATION))
     else {
         return false;
     };
-    RESERVED.get().is_some() || (file.try_lock().is_ok() && RESERVED.set(file).is_ok())
+    file.try_lock().is_ok() && RESERVED.set(file).is_ok()
 }
 
 /// The well-known ones if wanted, reserved and all free, else any.

@@ -22,11 +22,11 @@ pub const TRACE: Duration = Duration::from_secs(60);
 /// Time for a broadcast: after it the outcome is unknown, and the same bytes are sent again.
 pub const SEND: Duration = Duration::from_secs(10);
 
-/// No answer is as large: a trace of a full block has some 30 MB.
+/// No answer is larger: 100,000 logs are about 63 MB, and ranges of logs are kept far below that.
 pub(super) const ANSWER_BYTES_MAX: usize = 128 << 20;
-/// The logs of several blocks, about 10,000 of them, which is what providers give at most: fewer blocks can be asked for
-/// instead, and memory stays bounded however crowded they are.
-const RANGE_BYTES_MAX: usize = 8 << 20;
+/// The logs of several blocks, about 6,000 of them: fewer blocks can be asked for instead, so that memory stays bounded
+/// however crowded they are.
+const RANGE_BYTES_MAX: usize = 4 << 20;
 
 /// A typed JSON-RPC call.
 #[derive(Debug)]

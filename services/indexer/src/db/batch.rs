@@ -45,7 +45,7 @@ pub struct Credit {
 
 /// Batches as rows.
 pub fn rows(network: &str, batches: &[Row]) -> Rows {
-    let mut rows = Rows::into_table(
+    let mut rows = Rows::of(
         "indexer.batch (network, batch_id, number, log_index, transaction_hash, start_epoch, end_epoch, amount,
                         reward_per_block, method)",
     );
@@ -60,8 +60,7 @@ pub fn rows(network: &str, batches: &[Row]) -> Rows {
 
 /// Credits as rows.
 pub fn credits_rows(network: &str, credits: &[Credit]) -> Rows {
-    let mut rows =
-        Rows::into_table("indexer.credit (network, batch_id, sequencer_id, number, blocks, amount)");
+    let mut rows = Rows::of("indexer.credit (network, batch_id, sequencer_id, number, blocks, amount)");
     for Credit { batch_id, sequencer_id, number, blocks, amount } in credits {
         let mut row = rows.row();
         row.text(network).bigint(*batch_id).bigint(*sequencer_id).bigint(*number).bigint(*blocks);

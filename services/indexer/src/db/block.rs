@@ -38,7 +38,7 @@ pub struct Digested {
 
 /// Headers as rows.
 pub fn rows(network: &str, layer: Layer, blocks: &[Row]) -> Rows {
-    let mut rows = Rows::into_table("indexer.block (network, layer, number, hash, parent, time, digest)");
+    let mut rows = Rows::of("indexer.block (network, layer, number, hash, parent, time, digest)");
     for Row { number, hash, parent, time, digest } in blocks {
         rows.row()
             .text(network)

@@ -38,9 +38,8 @@ pub struct Parameters {
 
 /// Versions as rows.
 pub fn rows<'a>(network: &str, epochs: impl IntoIterator<Item = &'a Row>) -> Rows {
-    let mut rows = Rows::into_table(
-        "indexer.epoch (network, epoch_id, number, signer, start_block, end_block, respanned)",
-    );
+    let mut rows =
+        Rows::of("indexer.epoch (network, epoch_id, number, signer, start_block, end_block, respanned)");
     for Row { epoch_id, number, signer, start_block, end_block, respanned } in epochs {
         let mut row = rows.row();
         row.text(network).bigint(*epoch_id).bigint(*number).bytes(signer.0);
@@ -51,7 +50,7 @@ pub fn rows<'a>(network: &str, epochs: impl IntoIterator<Item = &'a Row>) -> Row
 
 /// Versions of the parameters as rows.
 pub fn parameters_rows<'a>(network: &str, versions: impl IntoIterator<Item = &'a Parameters>) -> Rows {
-    let mut rows = Rows::into_table("indexer.set_parameters (network, number, epoch_length, mpc)");
+    let mut rows = Rows::of("indexer.set_parameters (network, number, epoch_length, mpc)");
     for Parameters { number, epoch_length, mpc } in versions {
         rows.row().text(network).bigint(*number).bigint(*epoch_length).bytes(mpc.0);
     }

@@ -16,7 +16,7 @@ pub struct Row {
 
 /// Implementations as rows, at most one for each block.
 pub fn rows(network: &str, implementations: &[Row]) -> Rows {
-    let mut rows = Rows::into_table("indexer.implementation (network, number, address)");
+    let mut rows = Rows::of("indexer.implementation (network, number, address)");
     for Row { number, address } in implementations {
         rows.row().text(network).bigint(*number).bytes(address.0);
     }

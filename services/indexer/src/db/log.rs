@@ -108,7 +108,7 @@ const STORED: &str =
 
 /// Logs as rows.
 pub fn rows(network: &str, layer: Layer, logs: &[Row<'_>]) -> Rows {
-    let mut rows = Rows::into_table(
+    let mut rows = Rows::of(
         "indexer.log (network, layer, number, log_index, transaction_index, address, topic0, topic1, topic2, topic3,
                       data, kind, sequencer_id, from_reward)",
     );

@@ -59,7 +59,7 @@ pub type Position = (i64, i32, i64);
 
 /// Turns as rows.
 pub fn rows(network: &str, turns: &[Row]) -> Rows {
-    let mut rows = Rows::into_table(
+    let mut rows = Rows::of(
         "indexer.missed_turn (network, number, log_index, epoch_id, signer, blocks_lost, overwritten, by_signer)",
     );
     for it in turns {

@@ -52,7 +52,7 @@ const COLUMNS: &str = "number, min_lock, max_lock, total_locked, total_rewards_l
 
 /// Versions as rows.
 pub fn rows(network: &str, versions: &[Row]) -> Rows {
-    let mut rows = Rows::into_table(
+    let mut rows = Rows::of(
         "indexer.parameters (network, number, min_lock, max_lock, total_locked, total_rewards_liquidated,
                              reward_per_block, exit_delay_seconds, signer_update_throttle, batch_id, batch_block,
                              batch_start_epoch, batch_end_epoch, paused, active_count, exiting_count, exited_count,

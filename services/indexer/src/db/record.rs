@@ -56,7 +56,7 @@ const COLUMNS: &str = "sequencer_id, number, status, owner, signer, pubkey, rewa
 
 /// Versions as rows.
 pub fn rows(network: &str, records: &[Row]) -> Rows {
-    let mut rows = Rows::into_table(
+    let mut rows = Rows::of(
         "indexer.sequencer_record (network, sequencer_id, number, status, owner, signer, pubkey, reward_recipient, amount,
                                    reward, nonce, activation_batch, updated_batch, deactivation_batch,
                                    deactivation_time, unlock_claim_time)",
@@ -74,7 +74,7 @@ pub fn rows(network: &str, records: &[Row]) -> Rows {
 
 /// Signers as rows. The contract takes none twice.
 pub fn signers_rows(network: &str, signers: &[Signer]) -> Rows {
-    let mut rows = Rows::into_table("indexer.signer (network, signer, sequencer_id, number)");
+    let mut rows = Rows::of("indexer.signer (network, signer, sequencer_id, number)");
     for Signer { signer, sequencer_id, number } in signers {
         rows.row().text(network).bytes(signer.0).bigint(*sequencer_id).bigint(*number);
     }

@@ -21,7 +21,7 @@ pub struct Row {
 /// Transactions as rows.
 pub fn rows(network: &str, layer: Layer, transactions: &[Row]) -> Rows {
     let columns = "indexer.transaction (network, layer, number, transaction_index, hash, sender)";
-    let mut rows = Rows::into_table(columns);
+    let mut rows = Rows::of(columns);
     for Row { number, transaction_index, hash, sender } in transactions {
         rows.row()
             .text(network)

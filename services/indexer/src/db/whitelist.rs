@@ -42,7 +42,7 @@ pub struct Entry {
 
 /// Changes as rows.
 pub fn rows(network: &str, changes: &[Row]) -> Rows {
-    let mut rows = Rows::into_table(
+    let mut rows = Rows::of(
         "indexer.whitelist (network, owner, number, log_index, block_hash, transaction_hash, whitelisted)",
     );
     for it in changes {

@@ -2,7 +2,8 @@
 //!
 //! What no counter shows at once, as the end of an answer that was cut, comes to light blocks later, and asking once
 //! more may lose something else. So for a while after a loss everything is asked several times, and what any answer
-//! has counts: an answer that is cut has nothing that is not there.
+//! has counts: an answer that is cut has nothing that is not there. Only answers of the same endpoint are put together:
+//! else a quorum would count one endpoint twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,7 +96,8 @@ pub async fn told<A: Ask<Answer = Vec<Vec<Vec<Log>>>>>(
     while left > 0 {
         left -= together;
         let answers = join_all((0..together).map(|_| source.pool.ask_besides(avoid, question()))).await;
-        for (answer, _) in answers.into_iter().filter_map(Result::ok) {
+        let told = answers.into_iter().filter_map(Result::ok).filter(|(_, by)| *by == endpoint);
+        for (answer, _) in told {
             let Some(agrees) = united.add(answer) else {
                 return agree::twice_told(source, blocks, endpoint, first);
             };

@@ -141,8 +141,8 @@ pub fn result(network: &str, l1: &Finding, l2: Option<&Finding>) -> reconciliati
     }
 }
 
-/// Whether it is time to compare: at once where a block is new, but while history is fetched, and where nothing is new,
-/// from time to time only.
+/// Whether it is time to compare: at once where there is news, a block or a difference, but while history is fetched, and
+/// where nothing is new, from time to time only.
 fn is_due(new: bool, backfilling: bool, since: Duration) -> bool {
     (new && !backfilling) || since >= QUIET
 }
@@ -275,7 +275,9 @@ impl Reconciler {
         let view = db::snapshot(&self.db).await?;
         let Some(row) = checkpoint::of(&view, &source.network, source.layer).await? else { return Ok(None) };
         let Some(tip) = row.tip() else { return Ok(None) };
-        let new = last.finding.as_ref().is_none_or(|finding| finding.at != tip);
+        // What differed is mended meanwhile, at the same block: nobody should wait to hear that it is.
+        let settled = |finding: &Finding| finding.at == tip && finding.differences.is_empty();
+        let new = !last.finding.as_ref().is_some_and(settled);
         if is_due(new, row.backfilling, last.at.elapsed()) {
             compare(view, source, tip).await.map(Some)
         } else {

@@ -7,7 +7,7 @@ const FIRST: u64 = 32;
 /// Above it nothing is gained on sparse history, and an answer lost costs much.
 const BLOCKS_MAX: u64 = 100_000;
 /// Logs of one answer that are about 2 MB. Up to 10,000 are as fast, and take more memory.
-const LOGS_AIM: u64 = 3_000;
+const LOGS_AIM: u64 = 2_500;
 /// A range is at most so many times the one before, so that a crowded stretch after an empty one is no shock.
 const GROWTH_MAX: u64 = 4;
 /// The same where the answer was next to empty: each step costs the time of a request, and an answer that is too

@@ -135,7 +135,7 @@ pub async fn decide(standing: &Standing, questions: &[&Question]) -> Result<Vec<
 }
 
 fn rows(questions: &[&Question]) -> Rows {
-    let mut rows = Rows::into_function(FUNCTION);
+    let mut rows = Rows::of(FUNCTION);
     let mut order = Order::default();
     for (number, question) in (1..).zip(questions) {
         match &question.judged {

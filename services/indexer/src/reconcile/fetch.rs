@@ -225,9 +225,9 @@ async fn one_range(
         let filters = source.filters().into_iter().chain(uncounted(source));
         filters.map(|filter| call::logs_of_range(from, to, &filter)).collect()
     };
-    let question = (vec![logs()], call::header(BlockId::Number(to)));
-    let asked = source.pool.ask_besides(avoid, question).await;
-    let ((first, last), endpoint) = asked.map_err(FetchError::asking("the logs of a range"))?;
+    let question = || (vec![logs()], call::header(BlockId::Number(to)));
+    let has_last = |(_, last): &(_, Option<Header>)| last.is_some();
+    let ((first, last), endpoint) = found(source, avoid, "the logs of a range", has_last, question).await?;
     let last = last.ok_or(FetchError::Missing { what: "the last block of a range" })?;
     let first = (first, endpoint);
     let logs = told(source, (from, to), first, (avoid, true), || vec![logs()]).await?;
@@ -301,7 +301,8 @@ pub async fn child(source: &Source, header: &Header) -> Result<(Fetched, Observe
     Ok((fetched, Observed { sight, safe, finalized }))
 }
 
-/// Asks until the answer has everything: what another answer named is there, if not on this node.
+/// Asks until the answer has everything: what another answer named is there, if not on this node. Who lacks
+/// something is asked last from then on.
 async fn found<A: Ask>(
     source: &Source,
     avoid: &[EndpointId],
@@ -310,17 +311,22 @@ async fn found<A: Ask>(
     ask: impl Fn() -> A,
 ) -> Result<(A::Answer, EndpointId), FetchError> {
     let mut tries = 1;
+    let mut last = avoid.to_vec();
     loop {
-        let asked = source.pool.ask_besides(avoid, ask()).await;
+        let asked = source.pool.ask_besides(&last, ask()).await;
         let lacks =
             |error: &RpcError| error.node().is_some_and(|node| node.kind() == NodeErrorKind::UnknownBlock);
         match asked {
             Ok(answered) if is_whole(&answered.0) => return Ok(answered),
             Ok(_) if tries == LAG_TRIES => return Err(FetchError::Missing { what }),
+            Ok((_, endpoint)) => {
+                last.push(endpoint);
+                tries += 1;
+            }
             Err(source) if tries == LAG_TRIES || !lacks(&source) => {
                 return Err(FetchError::Ask { what, source });
             }
-            Ok(_) | Err(_) => tries += 1,
+            Err(_) => tries += 1,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The way back: reorganisations, endpoints on a fork of their own, and blocks that must be fetched again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chain::pool::EndpointId;
 use chain::rpc::{BlockId, Header, call};
@@ -23,6 +23,11 @@ const WALK_BACK_ROWS: u64 = 64;
 /// Times that every endpoint is asked for our block before a shorter chain is followed: a node that lags and one that
 /// does not may take turns behind one address.
 const SHORTER_ASKED: u32 = 4;
+/// An endpoint that fails says nothing of the chain, so it is asked more often: one that fails four times out of ten
+/// has told within so many.
+const SHORTER_ASKED_MAX: u32 = 16;
+/// An endpoint that never answers does not hold up a chain that did get shorter.
+const SHORTER_WAIT_MAX: Duration = Duration::from_secs(20);
 /// How a difference in a reward is named: it follows from a batch whose split could not be proven.
 const REWARD_FIELD: &str = ").reward:";
 /// Blocks that are fetched again at first when logs are missing among stored ones; eight times as many each time.
@@ -85,12 +90,18 @@ impl Advance<'_> {
 
     /// Whether any node has our block, of those behind each address: the chain did not get shorter then.
     async fn is_still_there(&self, tip: checkpoint::Tip) -> bool {
-        for _ in 0..SHORTER_ASKED {
+        let begun = Instant::now();
+        let mut told_by_all = 0;
+        for _ in 0..SHORTER_ASKED_MAX {
             let question = call::header(BlockId::Number(height(tip.number)));
             let answers = self.source.pool.ask_each(question).await;
+            told_by_all += u32::from(answers.iter().all(|(_, answer)| answer.is_ok()));
             let has = |answer: Option<Header>| answer.is_some_and(|header| header.hash == tip.hash.0);
             if answers.into_iter().filter_map(|(_, answer)| answer.ok()).any(has) {
                 return true;
+            }
+            if told_by_all == SHORTER_ASKED || begun.elapsed() > SHORTER_WAIT_MAX {
+                break;
             }
         }
         false

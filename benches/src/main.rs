@@ -13,6 +13,7 @@ mod keys;
 mod machine;
 mod memory;
 mod npm;
+mod postgres;
 mod program;
 mod report;
 mod socket;

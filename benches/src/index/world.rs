@@ -3,7 +3,6 @@
 //! Made once for all figures of a run, since chains take their time; gone when [`World`] is dropped.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,11 +11,11 @@ use anyhow::{Context, Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use testkit::contracts::L1;
 use testkit::crowd::{Crowd, Plan};
-use testkit::postgres::Options;
 use testkit::{Cluster, Pki};
 use tokio::process::Command;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::postgres::durable;
 use crate::program::beside;
 
 /// Name of the network in the configuration.
@@ -25,8 +24,6 @@ const TRUST_DOMAIN: &str = "metis.local";
 const PASSWORD: &str = "bench";
 /// Copied for each run.
 const TEMPLATE: &str = "bench_template";
-/// As in the anchors: what a server of this size would have.
-const SETTINGS: [&str; 2] = ["shared_buffers = '1GB'", "max_wal_size = '4GB'"];
 /// Between two looks at the head where there is no WebSocket.
 const POLL_MS: u64 = 250;
 
@@ -66,19 +63,7 @@ pub async fn close() {
 
 impl World {
     async fn start() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("metis-bench-").tempdir().context("making a folder")?;
-        // As root the server's user must get through.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
-        let options = || Options { dir: Some(folder.path().join("postgres")), durable: true };
-        let first = Cluster::start(options()).await.context("starting PostgreSQL")?;
-        let mut connection = PgConnection::connect(first.url()).await?;
-        for setting in SETTINGS {
-            connection.execute(AssertSqlSafe(format!("ALTER SYSTEM SET {setting}"))).await?;
-        }
-        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {TEMPLATE}"))).await?;
-        connection.close().await?;
-        drop(first);
-        let cluster = Cluster::start(options()).await.context("starting PostgreSQL")?;
+        let (folder, cluster) = durable(TEMPLATE).await?;
         let pki = Pki::new(folder.path().join("certs"), TRUST_DOMAIN)?;
         for name in ["indexer", "operator/bench"] {
             pki.identity(name)?;

@@ -15,7 +15,6 @@ use crate::report::{Figure, quantile, rounded};
 const BATCH: usize = 256;
 const BATCHES: usize = 30;
 const TARGET: f64 = 4_000.0;
-const CORES: f64 = 2.0;
 
 async fn batch(world: &World, client: &mut Client) -> Result<Vec<(Address, Vec<u8>)>> {
     let requests = (0..BATCH).map(|key| world.request(key)).collect();
@@ -66,7 +65,10 @@ pub async fn of_256() -> Result<Figure> {
         TARGET,
         "signatures in a second of one client that asks for batches of 256, one after the other",
     )
-    .limit(CORES * 1e6 / faithful_us, "what two cores can sign and recover with k256, doing nothing else")
+    .limit(
+        limit::CORES * 1e6 / faithful_us,
+        "what two cores can sign and recover with k256, doing nothing else",
+    )
     .with("batch_p50_ms", json!(rounded(quantile(&mut times, 0.5))))
     .with("two_clients_per_s", json!(rounded(together)))
     .with("k256_sign_us", json!(rounded(sign_us)))

@@ -33,11 +33,11 @@ pub async fn one() -> Result<Figure> {
     let world = world().await?;
     let world = world.as_ref().context("the world stands")?;
     let mut client = world.client("lifecycle")?;
-    let mut bare = Bare::connect(world, 0).await?;
+    let mut bare = Bare::connect(world).await?;
     let mut all = Vec::new();
     for _ in 0..WARM_UP {
         all.push(signed(world, &mut client, 0).await?);
-        bare.commit().await?;
+        bare.commit(&[0]).await?;
     }
     let (mut signing, mut committing) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
@@ -48,7 +48,7 @@ pub async fn one() -> Result<Figure> {
         }
         for _ in 0..IN_A_TURN {
             let begun = Instant::now();
-            bare.commit().await?;
+            bare.commit(&[0]).await?;
             committing.push(millis(begun, Instant::now()));
         }
     }
@@ -56,9 +56,11 @@ pub async fn one() -> Result<Figure> {
     let records = limit::chain_is_whole(world).await?;
     let (p50, p99) = (quantile(&mut signing, 0.5), quantile(&mut signing, 0.99));
     let least = quantile(&mut committing, 0.5);
+    let (_, k256_us) = limit::k256_us()?;
     Ok(Figure::new(p50, "ms", least * TIMES_MAX, &format!("p50 of one signature, {WHAT}"))
         .limit(least, "p50 of a bare durable commit of the same rows by a plain client, in turns with it")
         .with("p99_ms", json!(rounded(p99)))
+        .with("bare_commit_and_k256_ms", json!(rounded(least + k256_us / 1e3)))
         .with("limit_p99_ms", json!(rounded(quantile(&mut committing, 0.99))))
         .with("signatures", json!(all.len()))
         .with("audit_records_verified", json!(records)))
@@ -95,15 +97,17 @@ pub async fn twenty() -> Result<Figure> {
     let records = limit::chain_is_whole(world).await?;
     let most = (before + after) / 2.0;
     let target = RATE_MIN.max(PART_MIN * most);
+    let (_, k256_us) = limit::k256_us()?;
     Ok(Figure::new(
         all.len() as f64 / secs,
         "signatures/s",
         target,
         &format!("signatures in a second, {WHAT}"),
     )
-    .limit(most, "commits in a second of the same rows by 20 plain clients, just before and just after")
+    .limit(most, "the same rows in a second, committed in groups for 20 clients of one connection, nothing decided, just before and just after")
     .with("p50_ms", json!(rounded(quantile(&mut times, 0.5))))
     .with("p99_ms", json!(rounded(quantile(&mut times, 0.99))))
     .with("clients", json!(KEYS))
+    .with("k256_only_per_s", json!(rounded(limit::CORES * 1e6 / k256_us)))
     .with("audit_records_verified", json!(records)))
 }

@@ -3,7 +3,6 @@
 //! Made once for all figures of a run; gone when [`World`] is dropped.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -21,13 +20,12 @@ use api::keys::v1::{
 use api::types::v1::UnsignedTransaction;
 use runtime::client::{Peer, channel};
 use runtime::tls::{Tls, TlsConfig};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use testkit::postgres::Options;
 use testkit::{Cluster, Pki};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::postgres::durable;
 use crate::program::beside;
 
 pub type Client = KeysServiceClient<Peer>;
@@ -44,8 +42,6 @@ const INFO: Address = address!("00000000000000000000000000000000000000a2");
 const METIS: Address = address!("00000000000000000000000000000000000000a3");
 const BRIDGE: Address = address!("00000000000000000000000000000000000000a4");
 const KEK: &str = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";
-/// As in the anchors: what a server of this size would have.
-const SETTINGS: [&str; 2] = ["shared_buffers = '1GB'", "max_wal_size = '4GB'"];
 const START_MAX: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -87,19 +83,7 @@ pub async fn close() {
 
 impl World {
     async fn start() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("metis-bench-").tempdir().context("making a folder")?;
-        // As root the server's user must get through.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
-        let options = || Options { dir: Some(folder.path().join("postgres")), durable: true };
-        let first = Cluster::start(options()).await.context("starting PostgreSQL")?;
-        let mut connection = PgConnection::connect(first.url()).await?;
-        for setting in SETTINGS {
-            connection.execute(AssertSqlSafe(format!("ALTER SYSTEM SET {setting}"))).await?;
-        }
-        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {DATABASE}"))).await?;
-        connection.close().await?;
-        drop(first);
-        let cluster = Cluster::start(options()).await.context("starting PostgreSQL")?;
+        let (folder, cluster) = durable(DATABASE).await?;
         let (server, _) = cluster.url().rsplit_once('/').context("a URL with a database")?;
         let url = format!("{server}/{DATABASE}");
         let pki = Pki::new(folder.path().join("certs"), TRUST_DOMAIN)?;

@@ -40,5 +40,6 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000007_keys_backend", include_str!("m007_backend.sql")),
         sql("m20261122_000008_keys_at_rest", include_str!("m008_at_rest.sql")),
         sql("m20261122_000009_keys_head", include_str!("m009_head.sql")),
+        sql("m20261122_000011_keys_decide_faster", include_str!("m011_decide.sql")),
     ]
 }

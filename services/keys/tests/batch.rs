@@ -1,6 +1,8 @@
 //! SignTransactions: many at once, each with the result that it would have had alone.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use alloy_primitives::U256;
 use api::keys::v1::{
@@ -9,9 +11,11 @@ use api::keys::v1::{
 };
 use keys::policy::call::{approveCall, relockCall};
 use runtime::errors::Decoded;
+use sea_orm::ConnectionTrait;
+use testkit::wait_until;
 use tonic::{Code, Status};
 
-use crate::stand::{INFO, METIS, POOL, Stand, metis, refusal, request, with_fees};
+use crate::stand::{INFO, METIS, POOL, Stand, lift_eth_windows, metis, refusal, request, with_fees};
 
 const GWEI: u64 = 1_000_000_000;
 
@@ -128,4 +132,33 @@ async fn a_batch_of_none_or_too_many_is_refused_as_a_whole() {
         assert_eq!(refusal(&refused).fields[0].0, "requests");
     }
     stand.sign(approve(&key, 9, 0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_decision_reads_no_more_of_an_account_that_has_signed_much() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    lift_eth_windows(&stand).await;
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    // Young tables have no statistics, as in a new installation.
+    for batch in 0..2 {
+        let results = sign_all(&stand, (0..256).map(|n| approve(&key, 1, batch * 256 + n)).collect()).await;
+        assert!(results.iter().all(Result::is_ok));
+    }
+    let admin = db.admin().await;
+    let sql = "SELECT idx_scan, idx_tup_read FROM pg_stat_user_indexes
+                WHERE schemaname = 'keys' AND indexrelname = 'signed_form_window'";
+    let (scans, read, nonce) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(512));
+    // A session tells what it has read at most once a second, when a statement of it ends.
+    wait_until("the session has told what it has read", Duration::from_secs(20), || async {
+        stand.sign(approve(&key, 1, nonce.fetch_add(1, Ordering::SeqCst))).await.unwrap();
+        let row = admin.query_one_raw(store::statement(sql, [])).await.unwrap().unwrap();
+        let count = |name| u64::try_from(row.try_get::<i64>("", name).unwrap()).unwrap();
+        scans.store(count("idx_scan"), Ordering::SeqCst);
+        read.store(count("idx_tup_read"), Ordering::SeqCst);
+        scans.load(Ordering::SeqCst) > 512
+    })
+    .await;
+    let [scans, read] = [scans, read].map(AtomicU64::into_inner);
+    assert!(read <= scans, "{read} forms were read in {scans} look-ups, each of which needs one at most");
 }

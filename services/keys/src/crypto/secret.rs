@@ -4,7 +4,11 @@ use std::fmt;
 
 use alloy_primitives::{Address, B256, Signature, keccak256};
 use domain::pubkey::PublicKey;
-use k256::ecdsa::SigningKey;
+use k256::Scalar;
+use k256::ecdsa::RecoveryId;
+use k256::ecdsa::hazmat::SignPrimitive;
+use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use super::Pinned;
 use super::aead::{self, NoRandomness};
@@ -49,7 +53,7 @@ impl SecretKey {
 
     /// Takes thirty-two bytes that are on their own page already.
     pub fn from_pinned(bytes: Pinned) -> Result<Self, NotAScalar> {
-        SigningKey::from_slice(bytes.as_slice()).map_err(|_| NotAScalar)?;
+        k256::SecretKey::from_slice(bytes.as_slice()).map_err(|_| NotAScalar)?;
         Ok(Self(bytes))
     }
 
@@ -60,7 +64,7 @@ impl SecretKey {
 
     /// The public point.
     pub fn public(&self) -> PublicKey {
-        k256::PublicKey::from(self.signing_key().verifying_key()).into()
+        self.opened().public_key().into()
     }
 
     /// The L1 address.
@@ -69,9 +73,13 @@ impl SecretKey {
     }
 
     /// Signs a digest (RFC 6979) without a look at the result: for who proves it afterwards.
+    ///
+    /// By the scalar alone: a `SigningKey` would derive the public point first, which costs as much as the signature.
     pub fn sign_unproven(&self, digest: &B256) -> Result<Numbers, k256::ecdsa::Error> {
-        let (signature, _) = self.signing_key().sign_prehash_recoverable(digest.as_slice())?;
-        Ok(signature.into())
+        let scalar: Zeroizing<Scalar> = Zeroizing::new(*self.opened().to_nonzero_scalar());
+        let (signature, recovery) = scalar.try_sign_prehashed_rfc6979::<Sha256>(&digest.0.into(), &[])?;
+        let odd = recovery.map(RecoveryId::is_y_odd);
+        Ok(odd.map_or_else(|| signature.into(), |odd| Numbers::with_parity(signature, odd)))
     }
 
     /// Signs a digest (RFC 6979, low s) and recovers the signer from the result.
@@ -86,13 +94,36 @@ impl SecretKey {
         self.sign(&keccak256(b"metis sequencer control plane: proof of possession")).map(drop)
     }
 
-    fn signing_key(&self) -> SigningKey {
-        SigningKey::from_slice(self.0.as_slice()).expect("checked when the secret was taken in")
+    /// Wiped when it is dropped.
+    fn opened(&self) -> k256::SecretKey {
+        k256::SecretKey::from_slice(self.0.as_slice()).expect("checked when the secret was taken in")
     }
 }
 
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretKey(<redacted>)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k256::ecdsa::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn a_signature_is_byte_for_byte_that_of_k256_and_has_its_parity() {
+        for number in 0..200_u32 {
+            let bytes = keccak256(number.to_be_bytes());
+            let (ours, theirs) = (
+                SecretKey::from_slice(bytes.as_slice()).unwrap(),
+                SigningKey::from_slice(bytes.as_slice()).unwrap(),
+            );
+            let digest = keccak256(number.to_le_bytes());
+            let expected = theirs.sign_prehash_recoverable(digest.as_slice()).unwrap();
+            assert_eq!(ours.sign(&digest).unwrap(), Signature::from(expected));
+            assert_eq!(ours.address(), Address::from_public_key(theirs.verifying_key()));
+        }
     }
 }

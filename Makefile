@@ -1,4 +1,5 @@
-# Thin, over cargo, npm and xtask. `make up` and `make test` need Rust, Node.js 20 and make; the rest they install.
+# Thin, over cargo, npm and xtask. `make up` needs Rust, a C compiler, Node.js 20 and make; `make test` and `make lint` also Python 3 with
+# venv; `make test` also SoftHSM2, or apt-get to fetch it (no root). The rest they install.
 
 CARGO ?= cargo
 NPM := npm --no-fund --no-audit --no-update-notifier --loglevel=error
@@ -12,7 +13,12 @@ BENCH ?=
 # What is delivered, and so what is checked and tested: keys with the SDK of AWS too.
 BACKENDS := --features seqd/backends
 
-.PHONY: help up demo test test-long lint bench fmt build tools
+# libFuzzer and its sanitizer are there in nightly only.
+FUZZ_RUST ?= +nightly
+FUZZ_SECS ?= 60
+CARGO_FUZZ := .tools/cargo/bin/cargo-fuzz
+
+.PHONY: help up demo test test-long fuzz lint bench fmt build tools
 
 help:
 	@echo 'make up      the whole system on this machine: private L1 and L2, Postgres, five services, six sequencers'
@@ -20,6 +26,7 @@ help:
 	@echo 'make test    every test        make lint   every check        make bench [BENCH=name]   the figures'
 	@echo 'make test-long [INDEX_KILLS=200] [INDEX_SEED=1]   the indexer killed so many times in its backfill,'
 	@echo '               [KEYS_ATTACKS=100000] [KEYS_SEED=1]   the guard of keys attacked so often while replicas are killed'
+	@echo 'make fuzz [FUZZ_SECS=60]   each reader of keys under libFuzzer; needs a nightly toolchain'
 
 $(TOOLS): dev/package.json dev/package-lock.json
 	$(NPM) ci --ignore-scripts --prefix dev
@@ -67,6 +74,18 @@ test-long: $(TOOLS)
 	  $(CARGO) test --package indexer --test main kills && \
 	  $(CARGO) test --package keys --test main guard_attack; status=$$?; \
 	  $(CARGO) run --quiet --package testkit --bin testdb -- stop; exit $$status
+
+$(CARGO_FUZZ):
+	$(CARGO) install --quiet --locked --root .tools/cargo cargo-fuzz@0.13.2
+
+# With the versions that we ship. What is found new stays beside the build; what fails is named and kept in fuzz/artifacts.
+fuzz: $(CARGO_FUZZ)
+	cp Cargo.lock fuzz/Cargo.lock
+	for target in $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))); do \
+	  mkdir -p fuzz/target/corpus/$$target && \
+	  PATH=$(CURDIR)/.tools/cargo/bin:$$PATH $(CARGO) $(FUZZ_RUST) fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECS) -timeout=20 || exit 1; \
+	done
 
 lint: $(TOOLS) $(CONTRACT_TOOLS) $(PYTHON_TOOLS)
 	$(CARGO) fmt --all --check

@@ -70,7 +70,9 @@ impl Session {
 
     /// The keys service.
     pub fn keys(&self) -> KeysServiceClient<Peer> {
+        // Archives are larger than what clients of gRPC take by default.
         KeysServiceClient::new(self.peer(&self.file.addresses.keys, "keys"))
+            .max_decoding_message_size(runtime::server::BULK_BYTES_MAX)
     }
 
     /// The indexer.

@@ -163,6 +163,8 @@ pub fn fingerprint() -> [u8; 32] {
     }
     for owner in OWNERS {
         owner.append_only.iter().for_each(|table| add(table));
+        add("read only");
+        owner.read_only.iter().for_each(|table| add(table));
     }
     // Grants are made by code.
     add(include_str!("roles.rs"));

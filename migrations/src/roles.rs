@@ -96,7 +96,7 @@ pub(crate) async fn grant(db: &DatabaseConnection) -> Result<(), Error> {
 }
 
 async fn grant_schema<C: ConnectionTrait>(tx: &C, owner: &Owner) -> Result<(), Error> {
-    let Owner { schema, append_only, migrations: _ } = owner;
+    let Owner { schema, append_only, read_only, migrations: _ } = owner;
     let role = role_of(schema);
     run(
         tx,
@@ -111,14 +111,17 @@ async fn grant_schema<C: ConnectionTrait>(tx: &C, owner: &Owner) -> Result<(), E
     )
     .await?;
     let tables = tables_of(tx, schema).await?;
-    if let Some(missing) = append_only.iter().find(|name| tables.iter().all(|table| table.name != **name)) {
+    let mut listed = append_only.iter().chain(*read_only);
+    if let Some(missing) = listed.find(|name| tables.iter().all(|table| table.name != **name)) {
         return Err(Error::UnknownTable { schema, table: missing });
     }
     for Table { name, parent, writable } in &tables {
-        let listed = |table: &str| append_only.contains(&table);
-        let rights = if !writable {
+        let is_of = |list: &[&str]| {
+            list.contains(&name.as_str()) || parent.as_deref().is_some_and(|parent| list.contains(&parent))
+        };
+        let rights = if !writable || is_of(read_only) {
             "SELECT"
-        } else if listed(name) || parent.as_deref().is_some_and(listed) {
+        } else if is_of(append_only) {
             "SELECT, INSERT"
         } else {
             "SELECT, INSERT, UPDATE, DELETE"

@@ -54,11 +54,13 @@ async fn roles_may_use_their_own_schema_and_no_other() {
         let db = test.connect(owner.schema).await;
         for table in &tables {
             let append_only = owner.append_only.contains(&table.name.as_str());
+            let read_only = owner.read_only.contains(&table.name.as_str());
             for (verb, sql) in statements(table) {
                 let allowed = table.schema == owner.schema
                     && match verb {
-                        "SELECT" | "INSERT" => true,
-                        "UPDATE" | "DELETE" => !append_only,
+                        "SELECT" => true,
+                        "INSERT" => !read_only,
+                        "UPDATE" | "DELETE" => !append_only && !read_only,
                         _ => false,
                     };
                 let result = db.execute_unprepared(&sql).await;

@@ -70,10 +70,17 @@ async fn head(session: &Session, out: &Printer) -> Result<()> {
             rows.add(["public key", key]);
         }
         if let Some(doubt) = doubt {
-            let found = format!(
-                "record {} was published, the database ended at {}",
-                doubt.published_sequence, doubt.database_sequence
-            );
+            let found = if doubt.archive_sha256.is_empty() {
+                format!(
+                    "record {} was published, the database ended at {}",
+                    doubt.published_sequence, doubt.database_sequence
+                )
+            } else {
+                format!(
+                    "keys from archive {}, made at record {} of another log",
+                    doubt.archive_sha256, doubt.published_sequence
+                )
+            };
             rows.add(["restored", &found]);
             for account in &doubt.waiting {
                 let words = format!("{} on {} ({})", account.key_name, account.network, account.account);

@@ -1,4 +1,4 @@
-//! `seqctl keys confirm-floor`: after an older database of keys was restored, from which nonce on an account signs.
+//! `seqctl keys confirm-floor`: after keys or their database were restored, from which nonce on an account signs.
 
 use anyhow::{Context, Result};
 use api::keys::v1::ConfirmNonceFloorRequest;

@@ -59,6 +59,11 @@ const fn stream(name: &'static str, identities: &'static [&'static str]) -> Meth
     }
 }
 
+/// The same for whole archives.
+const fn bulk(row: Method) -> Method {
+    Method { deadline: Deadline::Bulk, ..row }
+}
+
 const fn public(name: &'static str, cost: u32) -> Method {
     Method {
         name,
@@ -89,9 +94,9 @@ pub const GRPC: &[Method] = &[
     read("/sequencer.keys.v1.KeysService/GetKey", KEY_READERS),
     read("/sequencer.keys.v1.KeysService/ListKeys", KEY_READERS),
     repeatable("/sequencer.keys.v1.KeysService/SetKeyState", OPERATORS),
-    write("/sequencer.keys.v1.KeysService/BackupKeys", OPERATORS),
-    repeatable("/sequencer.keys.v1.KeysService/VerifyBackup", OPERATORS),
-    repeatable("/sequencer.keys.v1.KeysService/RestoreKeys", OPERATORS),
+    bulk(write("/sequencer.keys.v1.KeysService/BackupKeys", OPERATORS)),
+    bulk(repeatable("/sequencer.keys.v1.KeysService/VerifyBackup", OPERATORS)),
+    bulk(repeatable("/sequencer.keys.v1.KeysService/RestoreKeys", OPERATORS)),
     write("/sequencer.keys.v1.KeysService/ExportNodeKey", OPERATORS),
     repeatable("/sequencer.keys.v1.KeysService/SignTransaction", SIGNERS),
     read("/sequencer.keys.v1.KeysService/GetPolicy", OPERATORS),

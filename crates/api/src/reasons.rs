@@ -153,9 +153,9 @@ registry! {
     EXPORT_FORBIDDEN = denied "This export is a right of its own: keys.rights in the configuration names who has it.";
     NODE_KEY_MALFORMED = invalid "Give a node_key.json with a tendermint/PrivKeyEd25519 of 64 bytes, or none for a fresh one.";
     PASSPHRASE_SHORT = invalid "Choose a longer passphrase.";
-    GUARD_UNPROVEN = unavailable "The database was restored from an older state: confirm a nonce floor for this account (`seqctl keys confirm-floor`).";
+    GUARD_UNPROVEN = unavailable "The database was restored from an older state, or the key from an archive: confirm a nonce floor for this account (`seqctl keys confirm-floor`).";
     NONCE_BELOW_FLOOR = refused "An operator confirmed that nonces below the floor in the metadata are used or given up: take a higher one.";
-    GUARD_PROVEN = refused "The database was not restored: no nonce floor is needed.";
+    GUARD_PROVEN = refused "Neither the database nor keys were restored: no nonce floor is needed.";
     // signing
     POLICY_DENIED = denied "No rule of the policy allows this; the metadata names the nearest rule and its bound.";
     POLICY_INVALID = invalid "The policy document does not parse or contradicts itself.";

@@ -49,10 +49,13 @@ async fn ready(State(health): State<Health>) -> Response {
         .checks
         .into_iter()
         .map(|(name, result)| {
-            let value = match result {
+            let mut value = match result {
                 Ok(()) => json!({ "ok": true }),
                 Err(reason) => json!({ "ok": false, "reason": reason }),
             };
+            if snapshot.partial.contains(&name) {
+                value["partial"] = json!(true);
+            }
             (name, value)
         })
         .collect();

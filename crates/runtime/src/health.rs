@@ -3,7 +3,7 @@
 //! `/readyz` and `grpc.health.v1` both read from here. Liveness does not: a dependency that is away
 //! is no reason to restart us.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -20,6 +20,8 @@ pub struct Health {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct State {
     checks: BTreeMap<String, Result<(), String>>,
+    /// Checks that readiness does not wait for.
+    partial: BTreeSet<String>,
     draining: bool,
 }
 
@@ -33,12 +35,14 @@ pub struct Check {
 /// All checks at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// No check fails and the process is not draining.
+    /// No check fails but partial ones, and the process is not draining.
     pub ready: bool,
     /// The process is about to stop.
     pub draining: bool,
     /// Each check, with the reason if it fails.
     pub checks: BTreeMap<String, Result<(), String>>,
+    /// Names of the checks that readiness does not wait for.
+    pub partial: BTreeSet<String>,
 }
 
 impl Default for Health {
@@ -62,6 +66,16 @@ impl Health {
         Check { name, state: Arc::clone(&self.state) }
     }
 
+    /// Adds a check of something that only a part of the work needs: its failure is shown, and the rest goes on, so it
+    /// takes nothing out of service.
+    pub fn partial_check(&self, name: impl Into<String>) -> Check {
+        let name = name.into();
+        self.state.send_modify(|state| {
+            state.partial.insert(name.clone());
+        });
+        self.check(name)
+    }
+
     /// Whether requests should be sent here.
     pub fn is_ready(&self) -> bool {
         self.state.borrow().is_ready()
@@ -75,7 +89,9 @@ impl Health {
     /// All checks at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state.borrow().clone();
-        Snapshot { ready: state.is_ready(), draining: state.draining, checks: state.checks }
+        let ready = state.is_ready();
+        let State { checks, partial, draining } = state;
+        Snapshot { ready, draining, checks, partial }
     }
 
     /// Follows readiness: the current value first, then each change of anything.
@@ -131,13 +147,27 @@ impl Check {
 
 impl State {
     fn is_ready(&self) -> bool {
-        !self.draining && self.checks.values().all(Result::is_ok)
+        !self.draining
+            && self.checks.iter().all(|(name, result)| result.is_ok() || self.partial.contains(name))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_partial_check_is_shown_and_readiness_does_not_wait_for_it() {
+        let health = Health::new();
+        let hsm = health.partial_check("hsm");
+        assert!(health.is_ready());
+        hsm.fail("away");
+        let Snapshot { ready, draining: _, checks, partial } = health.snapshot();
+        assert!(ready && partial.contains("hsm"));
+        assert_eq!(checks["hsm"], Err("away".to_owned()));
+        health.check("postgres").fail("away");
+        assert!(!health.is_ready());
+    }
 
     #[test]
     fn readiness_waits_for_every_check() {

@@ -13,6 +13,8 @@ pub enum Deadline {
     Read,
     /// Something is stored, signed or sent.
     Write,
+    /// A whole archive goes in or out: many times the bytes and the time of anything else, so few run at once.
+    Bulk,
     /// Open until one side ends it.
     Stream,
 }
@@ -23,7 +25,37 @@ impl Deadline {
         match self {
             Self::Read => Some(Duration::from_secs(2)),
             Self::Write => Some(Duration::from_secs(10)),
+            // 10,000 keys are proven and stored in a tenth of it.
+            Self::Bulk => Some(Duration::from_secs(120)),
             Self::Stream => None,
+        }
+    }
+}
+
+/// The largest request; ours are a few kilobytes, so this is generous.
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// The largest message of an answer; what clients of gRPC accept by default.
+pub const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The largest message of a [`Deadline::Bulk`] method, in and out: an archive of 10,000 keys has 4 MB, with a dozen labels
+/// each three times as much.
+pub const BULK_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+impl Deadline {
+    /// The largest request, in bytes.
+    pub const fn request_bytes_max(self) -> usize {
+        match self {
+            Self::Bulk => BULK_BYTES_MAX,
+            Self::Read | Self::Write | Self::Stream => REQUEST_BYTES_MAX,
+        }
+    }
+
+    /// The largest message of an answer, in bytes.
+    pub const fn response_bytes_max(self) -> usize {
+        match self {
+            Self::Bulk => BULK_BYTES_MAX,
+            Self::Read | Self::Write | Self::Stream => RESPONSE_BYTES_MAX,
         }
     }
 }

@@ -31,14 +31,13 @@ use crate::tls::Tls;
 
 pub use crate::identity::identity;
 
-/// The largest request; ours are a few kilobytes, so this is generous.
-pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
-
-/// The largest message of an answer; what clients of gRPC accept by default.
-pub const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub use crate::methods::{BULK_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 
 /// Calls in flight at once; more are shed, because waiting here would eat their deadlines.
 pub const CALLS_MAX: usize = 256;
+
+/// Bulk calls at once: each may hold its limit several times over, so this is what bounds our memory.
+pub const BULK_CALLS_MAX: usize = 2;
 
 /// Open streams at once; they hold little but memory.
 pub const STREAMS_MAX: usize = 1024;

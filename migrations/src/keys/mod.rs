@@ -9,23 +9,21 @@ use crate::{Migration, frame, sql};
 pub const SCHEMA: &str = "keys";
 
 /// Tables whose rows the service may add and read, but never change or remove.
-pub const APPEND_ONLY: &[&str] = &[
-    "kek",
-    "key",
-    "policy",
+pub const APPEND_ONLY: &[&str] =
+    &["kek", "key", "policy", "signature", "drill", "drill_key", "head_key", "signed_head"];
+
+/// Tables that the service may only read: what a decision leaves is written by the functions that decide, and by
+/// nothing else.
+pub const READ_ONLY: &[&str] = &[
     "nonce_guard",
     "signed_form",
     "audit_head",
     "audit_record",
-    "signature",
     "approval",
     "frozen_label",
-    "drill",
-    "drill_key",
-    "head_key",
-    "signed_head",
     "restoration",
     "nonce_floor",
+    "nonce_known",
 ];
 
 /// In the order in which they are applied; only ever added to.
@@ -40,6 +38,7 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000007_keys_backend", include_str!("m007_backend.sql")),
         sql("m20261122_000008_keys_at_rest", include_str!("m008_at_rest.sql")),
         sql("m20261122_000009_keys_head", include_str!("m009_head.sql")),
+        sql("m20261122_000010_keys_restored", include_str!("m010_restored.sql")),
         sql("m20261122_000011_keys_decide_faster", include_str!("m011_decide.sql")),
     ]
 }

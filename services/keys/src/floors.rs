@@ -1,6 +1,7 @@
 //! Whether the conflict guard can be believed. When a published head of the audit log is not part of the log, an
-//! older state of the database was restored: payloads that were signed since are not known here, so nothing is
-//! signed for an account until an operator confirms the lowest nonce that is still free.
+//! older state of the database was restored, and when keys come from an archive, they have signed elsewhere: payloads that
+//! were signed since are not known here, so nothing is signed for an account until an operator confirms the lowest nonce that is
+//! still free. The keys that were here before an archive came, and those that are made later, are not concerned.
 //!
 //! That is part of each decision (`keys.decide_batch`), so a replica that has not heard of the restoration signs nothing
 //! either.
@@ -31,11 +32,19 @@ pub async fn refusal<C: ConnectionTrait>(
 }
 
 fn unproven(restoration: Option<Restoration>, account: Address) -> Refusal {
+    let from_archive = restoration.as_ref().is_some_and(|r| r.archive.is_some());
     let (published, database) = restoration.map_or((0, 0), |r| (r.published_sequence, r.database_sequence));
-    let why = format!(
-        "the audit log was published up to record {published}, the database was restored at record {database}: \
-         what {account} signed in between is not known"
-    );
+    let why = if from_archive {
+        format!(
+            "keys were restored from an archive that was made at record {published} of another log: what {account} \
+             signed since is not known"
+        )
+    } else {
+        format!(
+            "the audit log was published up to record {published}, the database was restored at record {database}: \
+             what {account} signed in between is not known"
+        )
+    };
     Refusal::new(&GUARD_UNPROVEN, why)
         .meta("account", account)
         .meta("published_sequence", published)

@@ -2,6 +2,8 @@
 //! signing and the audit of every decision. It calls no other service; README.md tells the whole.
 
 pub mod audit;
+#[cfg(feature = "aws-kms")]
+pub mod aws;
 pub mod backend;
 pub mod backup;
 pub mod config;
@@ -129,8 +131,8 @@ impl Service {
             watch.run(of_watch).await;
         });
         let service = KeysServiceServer::new(self.rpc)
-            .max_decoding_message_size(server::REQUEST_BYTES_MAX)
-            .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
+            .max_decoding_message_size(server::BULK_BYTES_MAX)
+            .max_encoding_message_size(server::BULK_BYTES_MAX);
         GrpcServer::builder(NAME, listener, tls, api::methods::grpc(), health)
             .add(service, api::DESCRIPTORS)
             .serve(shutdown)

@@ -117,6 +117,24 @@ async fn the_service_itself_can_neither_change_nor_remove_what_must_stay() {
     let stand = Stand::start(&db).await;
     history(&stand).await;
     let own = db.connect("keys").await;
+    // What a decision leaves cannot be added beside a decision either.
+    let forged = [
+        "INSERT INTO keys.nonce_guard SELECT * FROM keys.nonce_guard",
+        "INSERT INTO keys.signed_form SELECT * FROM keys.signed_form",
+        "INSERT INTO keys.audit_record SELECT sequence + 1000, recorded_at, body, hash FROM keys.audit_record",
+        "INSERT INTO keys.audit_head (only_row, sequence, hash) SELECT false, sequence, hash FROM keys.audit_head",
+        "INSERT INTO keys.approval (id, intent_digest, words, approver, requester, expires_at)
+             VALUES ('a', sha256('x'), 'w', 'operator:bob', 'lifecycle', now() + interval '1 hour')",
+        "INSERT INTO keys.frozen_label (name, value, reason, frozen_by) VALUES ('site', 'one', 'r', 'b')",
+        "INSERT INTO keys.restoration (published_sequence, published_hash, database_sequence)
+             VALUES (9, sha256('x'), 1)",
+        "INSERT INTO keys.nonce_floor SELECT 1, 1, decode(repeat('00', 20), 'hex'), 1, 'x'",
+        "INSERT INTO keys.nonce_known SELECT 1, 1, decode(repeat('00', 20), 'hex'), 1",
+    ];
+    for sql in forged {
+        let refused = own.execute_unprepared(sql).await.unwrap_err();
+        assert_eq!(store::sqlstate(&refused).as_deref(), Some("42501"), "{sql}");
+    }
     for table in ["kek", "key", "policy", "nonce_guard", "signed_form", "audit_head", "audit_record"] {
         let column = match table {
             "kek" => "generation",

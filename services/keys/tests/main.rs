@@ -31,3 +31,4 @@ mod signing;
 mod sources;
 mod stand;
 mod transit;
+mod unproven;

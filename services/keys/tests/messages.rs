@@ -9,9 +9,12 @@ use api::keys::v1::{
 };
 use keys::message::typed::Typed;
 use keys::message::{NoText, Preimage};
+use keys::policy::call::approveCall;
 use proptest::prelude::*;
 
-use crate::stand::{METIS, Stand, address_of, refusal, set_rules};
+use tonic::Code;
+
+use crate::stand::{INFO, METIS, Stand, address_of, metis, refusal, request, rule, set_rules};
 
 sol! {
     struct Person { string name; address wallet; }
@@ -296,4 +299,46 @@ async fn messages_are_signed_within_policy_and_every_answer_has_its_record() {
         "each has one record"
     );
     assert!(stand.gateway.clone().sign_message(text(&owner.id, "Metis 17")).await.is_err());
+}
+
+#[tokio::test]
+async fn messages_are_refused_while_sealed_and_need_no_proven_guard() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let owner = stand.create("alpha", KeyRole::Owner).await;
+    set_rules(&stand, "", &format!("{RULES}{}", rule("all", "\"approve\"", ""))).await;
+    let text = SignMessageRequest {
+        key_id: owner.id.clone(),
+        message: "Metis 17".to_owned(),
+        ..SignMessageRequest::default()
+    };
+    let mail = SignTypedDataRequest {
+        key_id: owner.id.clone(),
+        json: MAIL.to_owned(),
+        ..SignTypedDataRequest::default()
+    };
+    let mut alice = stand.operator.clone();
+    let signature = alice.sign_message(text.clone()).await.unwrap().into_inner().signature;
+    let mail_signature = alice.sign_typed_data(mail.clone()).await.unwrap().into_inner().signature;
+
+    // A message has no nonce, so nothing that was signed since and lost can contradict it.
+    let sql = "INSERT INTO keys.restoration (published_sequence, published_hash, database_sequence)
+               VALUES (99, sha256('lost'), 1)";
+    sea_orm::ConnectionTrait::execute_unprepared(&db.admin().await, sql).await.unwrap();
+    let call = approveCall { spender: INFO, value: metis(1) };
+    let unproven = stand.sign(request(&owner, METIS, &call, 0)).await.unwrap_err();
+    assert_eq!(unproven.reason, "GUARD_UNPROVEN");
+    assert_eq!(alice.sign_message(text.clone()).await.unwrap().into_inner().signature, signature);
+    assert_eq!(alice.sign_typed_data(mail.clone()).await.unwrap().into_inner().signature, mail_signature);
+    let records = last_record(&stand).await.sequence;
+    stand.stop().await;
+
+    let sealed = Stand::with(&db, keys::Config::default()).await;
+    let mut alice = sealed.operator.clone();
+    let refused =
+        [alice.sign_message(text).await.unwrap_err(), alice.sign_typed_data(mail).await.unwrap_err()];
+    for status in refused {
+        assert_eq!((status.code(), refusal(&status).reason.as_str()), (Code::Unavailable, "SEALED"));
+    }
+    assert_eq!(last_record(&sealed).await.sequence, records, "nothing was decided, so nothing is recorded");
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use api::keys::v1::{GetPolicyRequest, Key, KeyRole, ListKeysRequest, SignTransactionRequest};
+use api::keys::v1::get_key_request::Selector;
+use api::keys::v1::{GetKeyRequest, GetPolicyRequest, Key, KeyRole, ListKeysRequest, SignTransactionRequest};
 use keys::policy::call::approveCall;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use testkit::wait_until;
@@ -81,6 +82,10 @@ async fn what_nobody_waits_for_any_more_is_not_decided() {
     late.set_timeout(Duration::from_millis(200));
     let refused = stand.lifecycle.clone().sign_transaction(late).await.unwrap_err();
     assert_eq!(refusal(&refused).reason, "DEADLINE");
+    // The caller gave up by its own clock, and the service learns of that a moment later. Another call of the same
+    // connection is answered after it: the end of the first went before it, and everything here takes turns on one thread.
+    let get = GetKeyRequest { selector: Some(Selector::Id(key.id.clone())) };
+    stand.lifecycle.clone().get_key(get).await.unwrap();
     holder.rollback().await.unwrap();
     first.await.unwrap().unwrap();
     stand.sign(approve(&key, 3)).await.unwrap();

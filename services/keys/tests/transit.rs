@@ -9,6 +9,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::serve::Listener;
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keys::crypto::kek::TransitConfig;
 use runtime::config::Secret;
 use serde_json::{Value, json};
@@ -21,6 +23,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
 pub const TOKEN: &str = "hvs.canary-token-41c7";
+/// Of the server: without it nothing is found.
+pub const NAMESPACE: &str = "ops/sequencers";
 
 /// What it was asked to encrypt, by the text it gave for it.
 type Kept = Arc<Mutex<HashMap<String, String>>>;
@@ -81,7 +85,7 @@ impl Engine {
             key: "sequencer".to_owned(),
             mount: "transit".to_owned(),
             token: Secret::new(TOKEN.to_owned()),
-            namespace: None,
+            namespace: Some(NAMESPACE.to_owned()),
             ca: None,
         }
     }
@@ -124,16 +128,27 @@ async fn answer(
     if token != Some(TOKEN) || key != "sequencer" {
         return Err(StatusCode::FORBIDDEN);
     }
+    // A request of a listener that guards against forged ones needs the mark of a client.
+    let named = |header: &str| headers.get(header).and_then(|value| value.to_str().ok());
+    if named("x-vault-namespace") != Some(NAMESPACE) || named("x-vault-request") != Some("true") {
+        return Err(StatusCode::NOT_FOUND);
+    }
     let text = |field: &str| asked[field].as_str().map(str::to_owned).ok_or(StatusCode::BAD_REQUEST);
     let mut kept = kept.lock().unwrap();
     let data = match step.as_str() {
         "encrypt" => {
-            let ciphertext = format!("vault:v1:{}", kept.len());
-            kept.insert(ciphertext.clone(), text("plaintext")?);
+            let plaintext = text("plaintext")?;
+            STANDARD.decode(&plaintext).map_err(|_| StatusCode::BAD_REQUEST)?;
+            let ciphertext = format!("vault:v1:{}", STANDARD.encode(rand::random::<[u8; 60]>()));
+            kept.insert(ciphertext.clone(), plaintext);
             json!({ "ciphertext": ciphertext })
         }
         "decrypt" => json!({ "plaintext": kept.get(&text("ciphertext")?).ok_or(StatusCode::BAD_REQUEST)? }),
         _ => return Err(StatusCode::NOT_FOUND),
     };
-    Ok(Json(json!({ "data": data })))
+    // The envelope of every answer.
+    Ok(Json(json!({
+        "request_id": "8375227a-4a9f-a108-0b89-84c448419e80", "lease_id": "", "renewable": false, "lease_duration": 0,
+        "data": data, "wrap_info": null, "warnings": null, "auth": null
+    })))
 }

@@ -85,7 +85,7 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// After an older database was restored: from which nonce on the key signs again.
+    /// After keys or an older database were restored: from which nonce on the key signs again.
     ConfirmFloor(super::confirm_floor::ConfirmFloor),
     /// The node's files, encrypted for the node's age recipient.
     ExportNode {
@@ -156,8 +156,14 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             out.print("sequencer.keys.v1.ImportKeyResponse", &answer, || rows(answer.key.iter()))
         }
         Command::List => {
-            let request = ListKeysRequest { page_size: 500, ..ListKeysRequest::default() };
-            let answer = session.keys().list_keys(request).await?.into_inner();
+            let mut request = ListKeysRequest { page_size: 500, ..ListKeysRequest::default() };
+            let mut answer = session.keys().list_keys(request.clone()).await?.into_inner();
+            while !answer.next_page_token.is_empty() {
+                request.page_token = std::mem::take(&mut answer.next_page_token);
+                let page = session.keys().list_keys(request.clone()).await?.into_inner();
+                answer.keys.extend(page.keys);
+                answer.next_page_token = page.next_page_token;
+            }
             out.print("sequencer.keys.v1.ListKeysResponse", &answer, || rows(answer.keys.iter()))
         }
         Command::Policy(command) => super::keys_policy::run(command, session, out).await,
@@ -177,7 +183,12 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
                 validate_only: dry_run,
             };
             let answer = session.keys().restore_keys(request).await?.into_inner();
-            out.print("sequencer.keys.v1.RestoreKeysResponse", &answer, || rows(answer.restored.iter()))
+            out.print("sequencer.keys.v1.RestoreKeysResponse", &answer, || rows(answer.restored.iter()))?;
+            if !dry_run && !answer.restored.is_empty() {
+                out.note("What they signed since the archive was made is not known here: `seqctl audit head` lists the accounts that");
+                out.note("sign nothing until `seqctl keys confirm-floor` says from which nonce on.");
+            }
+            Ok(())
         }
         Command::ConfirmFloor(command) => super::confirm_floor::run(command, session, out).await,
         Command::ExportNode { name, recipient, node_key, out: path } => {

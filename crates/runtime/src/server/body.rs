@@ -15,8 +15,8 @@ use tracing::Span;
 
 use super::call::Call;
 use super::status;
-use super::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::errors::{Refusal, generic};
+use crate::methods::Deadline;
 
 /// What gRPC puts before each message.
 const HEAD_BYTES: usize = 5;
@@ -24,15 +24,17 @@ const HEAD_BYTES: usize = 5;
 /// tonic sends the messages of a stream in frames that hold up to this much beside the last one.
 const STREAM_FRAME_SLACK: usize = 64 * 1024;
 
-/// A request of at most `REQUEST_BYTES_MAX`, with the frame head of gRPC on top.
+/// A request of at most what its class allows, with the frame head of gRPC on top.
 pub(super) struct Capped {
     inner: Incoming,
+    bytes_max: usize,
     left: usize,
 }
 
 impl Capped {
-    pub fn new(inner: Incoming) -> Self {
-        Self { inner, left: REQUEST_BYTES_MAX + HEAD_BYTES }
+    pub fn new(inner: Incoming, class: Deadline) -> Self {
+        let bytes_max = class.request_bytes_max();
+        Self { inner, bytes_max, left: bytes_max + HEAD_BYTES }
     }
 }
 
@@ -52,7 +54,7 @@ impl HttpBody for Capped {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         match self.left.checked_sub(bytes) {
             Some(left) => self.left = left,
-            None => return Poll::Ready(Some(Err(status::request_too_large()))),
+            None => return Poll::Ready(Some(Err(status::request_too_large(self.bytes_max)))),
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -69,6 +71,7 @@ impl HttpBody for Capped {
 /// An answer that ends in time and is measured to its end.
 pub(super) struct Watched {
     inner: Body,
+    class: Deadline,
     /// Gone once the answer has ended.
     open: Option<Open>,
     until: Option<Pin<Box<Sleep>>>,
@@ -84,9 +87,16 @@ pub(super) struct Open {
 }
 
 impl Watched {
-    pub fn new(inner: Body, open: Open, until: Option<Instant>, ending: Option<CancellationToken>) -> Self {
+    pub fn new(
+        inner: Body,
+        class: Deadline,
+        open: Open,
+        until: Option<Instant>,
+        ending: Option<CancellationToken>,
+    ) -> Self {
         Self {
             inner,
+            class,
             open: Some(open),
             until: until.map(|until| Box::pin(tokio::time::sleep_until(until))),
             ending: ending.map(|token| Box::pin(token.cancelled_owned())),
@@ -114,7 +124,7 @@ impl Watched {
     /// The message of a unary answer comes in one frame, so its limit is exact.
     fn frame_max(&self) -> usize {
         let slack = if self.ending.is_some() { STREAM_FRAME_SLACK } else { 0 };
-        RESPONSE_BYTES_MAX + HEAD_BYTES + slack
+        self.class.response_bytes_max() + HEAD_BYTES + slack
     }
 
     fn cut_short(&mut self, cx: &mut Context<'_>) -> Option<Status> {
@@ -141,6 +151,7 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let class = self.class;
         let Some(open) = &self.open else { return Poll::Ready(None) };
         let span = open.span.clone();
         let _entered = span.enter();
@@ -150,18 +161,19 @@ impl HttpBody for Watched {
         match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 if frame.data_ref().is_some_and(|data| data.len() > self.frame_max()) {
-                    return self.end(status::response_too_large());
+                    let bytes_max = self.class.response_bytes_max();
+                    return self.end(status::response_too_large(bytes_max));
                 }
                 match frame.into_trailers() {
                     Ok(trailers) => {
                         let status = Status::from_header_map(&trailers)
                             .unwrap_or_else(|| Status::unknown("the answer has no status"));
-                        self.end(status::corrected(status))
+                        self.end(status::corrected(status, class))
                     }
                     Err(data) => Poll::Ready(Some(Ok(data))),
                 }
             }
-            Some(Err(status)) => self.end(status::corrected(status)),
+            Some(Err(status)) => self.end(status::corrected(status, class)),
             None => {
                 self.finish(Code::Ok);
                 Poll::Ready(None)

@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 
 use super::body::{Capped, Open, Watched};
 use super::call::{Call, Instruments};
-use super::{BUILT_IN_ROWS, CALLS_MAX, HEALTH_NAME, STREAMS_MAX, status};
+use super::{BUILT_IN_ROWS, BULK_CALLS_MAX, CALLS_MAX, HEALTH_NAME, STREAMS_MAX, status};
 use crate::budget;
 use crate::errors::{Refusal, failure, generic};
 use crate::identity::Identity;
@@ -51,6 +51,7 @@ struct Shared {
     built_in: Table,
     instruments: Arc<Instruments>,
     calls: Arc<Semaphore>,
+    bulk: Arc<Semaphore>,
     streams: Arc<Semaphore>,
 }
 
@@ -69,6 +70,7 @@ impl Edge {
             table,
             built_in: Table::new(&BUILT_IN_ROWS),
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            bulk: Arc::new(Semaphore::new(BULK_CALLS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         };
         Self { routes, shared: Arc::new(shared) }
@@ -95,7 +97,7 @@ impl Edge {
             Err(refusal) => return only_status(call, refusal.status()),
         };
         request.extensions_mut().insert(caller.identity);
-        let request = request.map(|incoming| Body::new(Capped::new(incoming)));
+        let request = request.map(|incoming| Body::new(Capped::new(incoming, method.deadline)));
         let work = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
         let done = match until {
             Some(until) => match tokio::time::timeout_at(until, budget::within(until, work)).await {
@@ -110,11 +112,11 @@ impl Edge {
             Err(_) => return only_status(call, failure(&format!("{} panicked", method.name))),
         };
         if let Some(status) = Status::from_header_map(response.headers()) {
-            return only_status(call, status::corrected(status));
+            return only_status(call, status::corrected(status, method.deadline));
         }
         let ending = (method.deadline == Deadline::Stream).then_some(caller.ending);
         let open = Open { call, span: Span::current(), permit };
-        response.map(|body| Body::new(Watched::new(body, open, until, ending)))
+        response.map(|body| Body::new(Watched::new(body, method.deadline, open, until, ending)))
     }
 }
 
@@ -173,7 +175,11 @@ impl Shared {
         if method.name.strip_prefix('/').is_some_and(|name| name.starts_with(HEALTH_NAME)) {
             return Ok(None);
         }
-        let places = if method.deadline == Deadline::Stream { &self.streams } else { &self.calls };
+        let places = match method.deadline {
+            Deadline::Read | Deadline::Write => &self.calls,
+            Deadline::Bulk => &self.bulk,
+            Deadline::Stream => &self.streams,
+        };
         match Arc::clone(places).try_acquire_owned() {
             Ok(permit) => Ok(Some(permit)),
             Err(_) => Err(Refusal::new(&generic::OVERLOADED, "this replica has all the work it takes")

@@ -3,8 +3,8 @@
 
 use tonic::{Code, Status};
 
-use super::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::errors::{Refusal, failure, generic};
+use crate::methods::Deadline;
 
 /// How tonic begins its messages for what we know better.
 const DECODED_TOO_LARGE: &str = "Error, decoded message length too large";
@@ -12,15 +12,19 @@ const ENCODED_TOO_LARGE: &str = "Error, encoded message length too large";
 const NOT_PROTOBUF: &str = "failed to decode Protobuf message";
 const NO_MESSAGE: &str = "Missing request message";
 
-/// The status as it should leave. One with details was made by us and is left alone.
-pub(super) fn corrected(status: Status) -> Status {
+/// The status of a call of this class as it should leave. One with details was made by us and is left alone.
+pub(super) fn corrected(status: Status, class: Deadline) -> Status {
     if status.code() == Code::Ok || !status.details().is_empty() {
         return status;
     }
     let message = status.message();
     match status.code() {
-        Code::OutOfRange if message.starts_with(DECODED_TOO_LARGE) => request_too_large(),
-        Code::OutOfRange if message.starts_with(ENCODED_TOO_LARGE) => response_too_large(),
+        Code::OutOfRange if message.starts_with(DECODED_TOO_LARGE) => {
+            request_too_large(class.request_bytes_max())
+        }
+        Code::OutOfRange if message.starts_with(ENCODED_TOO_LARGE) => {
+            response_too_large(class.response_bytes_max())
+        }
         Code::Internal if message.starts_with(NOT_PROTOBUF) || message.starts_with(NO_MESSAGE) => {
             Refusal::new(&generic::INVALID_ARGUMENT, "the request is not a valid message").status()
         }
@@ -41,15 +45,15 @@ pub(super) fn corrected(status: Status) -> Status {
 }
 
 /// More bytes than a request may have.
-pub(super) fn request_too_large() -> Status {
-    let text = format!("a request may have {REQUEST_BYTES_MAX} bytes");
-    Refusal::new(&generic::REQUEST_TOO_LARGE, text).meta("limit_bytes", REQUEST_BYTES_MAX).status()
+pub(super) fn request_too_large(bytes_max: usize) -> Status {
+    let text = format!("a request may have {bytes_max} bytes");
+    Refusal::new(&generic::REQUEST_TOO_LARGE, text).meta("limit_bytes", bytes_max).status()
 }
 
 /// More bytes than an answer may have.
-pub(super) fn response_too_large() -> Status {
-    let text = format!("the answer would have more than {RESPONSE_BYTES_MAX} bytes");
-    Refusal::new(&generic::RESPONSE_TOO_LARGE, text).meta("limit_bytes", RESPONSE_BYTES_MAX).status()
+pub(super) fn response_too_large(bytes_max: usize) -> Status {
+    let text = format!("the answer would have more than {bytes_max} bytes");
+    Refusal::new(&generic::RESPONSE_TOO_LARGE, text).meta("limit_bytes", bytes_max).status()
 }
 
 /// The time allowed has run out.
@@ -73,7 +77,7 @@ mod tests {
             (Code::NotFound, "no such service", Code::NotFound, "NOT_FOUND"),
         ];
         for (code, message, expected, reason) in cases {
-            let status = corrected(Status::new(code, message));
+            let status = corrected(Status::new(code, message), Deadline::Read);
             assert_eq!(status.code(), expected, "{message}");
             assert_eq!(refusal_of(&status).expect("has details").reason, reason);
         }
@@ -81,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_message_of_a_failure_stays_inside() {
-        let status = corrected(Status::internal("password=hunter2"));
+        let status = corrected(Status::internal("password=hunter2"), Deadline::Read);
         assert!(!format!("{status:?}").contains("hunter2"));
         assert!(refusal_of(&status).expect("has details").metadata.contains_key("error_id"));
     }
@@ -89,7 +93,7 @@ mod tests {
     #[test]
     fn a_status_with_details_is_left_alone() {
         let ours = Refusal::new(&generic::CONFLICT, "changed meanwhile").meta("etag", 7).status();
-        let after = corrected(ours.clone());
+        let after = corrected(ours.clone(), Deadline::Read);
         assert_eq!((after.code(), after.details()), (ours.code(), ours.details()));
     }
 }

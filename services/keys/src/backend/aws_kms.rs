@@ -2,14 +2,13 @@
 
 use async_trait::async_trait;
 use aws_sdk_kms::Client;
-use aws_sdk_kms::config::retry::RetryConfig;
-use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{KeySpec, KeyUsageType, MessageType, SigningAlgorithmSpec, Tag};
 
 use super::settings;
 use super::{Backend, Error, Held, Numbers, Payload, Place, Unusable, Wanted, der, reference_of};
+use crate::aws::{self, Access, Unfit};
 use crate::db::key::Key;
 
 /// By which an operator finds in AWS what belongs to which key here.
@@ -22,35 +21,17 @@ pub struct AwsKms {
     client: Client,
 }
 
-/// The settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Unfit {
-    #[error("access_key_id and secret_access_key go together")]
-    HalfCredentials,
-    #[error("reading the secret access key")]
-    Secret(#[source] runtime::config::Error),
-}
-
 impl AwsKms {
     /// Takes the settings; nothing is asked yet.
     pub async fn open(name: &str, settings: &settings::AwsKms) -> Result<Self, Unfit> {
         let settings::AwsKms { region, endpoint, access_key_id, secret_access_key, limits: _ } = settings;
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(region.clone()))
-            // Attempts are counted in one place for all backends.
-            .retry_config(RetryConfig::disabled());
-        loader = match (access_key_id, secret_access_key) {
-            (None, None) => loader,
-            (Some(id), Some(secret)) => {
-                let secret = secret.expose().map_err(Unfit::Secret)?;
-                loader.credentials_provider(Credentials::new(id, secret.as_str(), None, None, "seqd.toml"))
-            }
-            _ => return Err(Unfit::HalfCredentials),
+        let access = Access {
+            region: Some(region),
+            endpoint: endpoint.as_deref(),
+            access_key_id: access_key_id.as_deref(),
+            secret_access_key: secret_access_key.as_ref(),
         };
-        if let Some(endpoint) = endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        Ok(Self { name: name.to_owned(), client: Client::new(&loader.load().await) })
+        Ok(Self { name: name.to_owned(), client: aws::client(access).await? })
     }
 
     /// `id` is an ARN, or something that AWS turns into one.

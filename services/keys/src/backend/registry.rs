@@ -70,10 +70,11 @@ impl Backends {
         if name == LOCAL { Some(&self.local) } else { self.remote.get(name) }
     }
 
-    /// Follows the health of each remote backend until the shutdown.
+    /// Follows the health of each remote backend until the shutdown. One that is away concerns its own keys, so it does
+    /// not take the service out of service.
     pub fn watch(&self, health: &Health, shutdown: &Shutdown) {
         for (name, backend) in &self.remote {
-            let check = health.check(format!("keys.backend.{name}"));
+            let check = health.partial_check(format!("keys.backend.{name}"));
             let (backend, stop) = (Arc::clone(backend), shutdown.clone());
             shutdown.spawn("keys.backend", async move {
                 loop {

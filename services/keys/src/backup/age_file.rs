@@ -12,8 +12,10 @@ use crate::error::Failure;
 
 /// Nobody names more; each costs a scalar multiplication and 100 bytes.
 pub const RECIPIENTS_MAX: usize = 32;
-/// What a request can hold; decrypted text is never longer than its ciphertext.
-pub const BYTES_MAX: usize = runtime::server::REQUEST_BYTES_MAX;
+/// What stands beside an archive in a request: identity, id and framing, some hundred bytes.
+const BESIDE_BYTES: usize = 4096;
+/// The largest archive that a request can bring back; decrypted text is never longer than its ciphertext.
+pub const BYTES_MAX: usize = runtime::server::BULK_BYTES_MAX - BESIDE_BYTES;
 
 /// The archive does not decrypt with this identity, or ends before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -12,8 +12,9 @@ use crate::db::key::{Key, Labels, Role, State};
 
 /// Names the kind of document to whoever finds it.
 pub const FORMAT: &str = "metis-sequencer-keys-backup";
-/// The version that is written. Version 1 had no policies, no states of keys and no nonces; it is still read.
-pub const VERSION: u32 = 2;
+/// The version that is written. Version 1 had no policies, no states of keys and no nonces, version 2 no frozen labels;
+/// both are still read.
+pub const VERSION: u32 = 3;
 const VERSION_MIN: u32 = 1;
 /// Text of policies in one archive: the version in force always, older ones while they fit.
 pub const POLICIES_BYTES_MAX: usize = 128 * 1024;
@@ -39,7 +40,22 @@ pub struct Document {
     /// installation cannot know what it must not sign.
     #[serde(default)]
     pub nonces: Vec<Nonce>,
+    /// Labels that were frozen, in the whole installation.
+    #[serde(default)]
+    pub frozen_labels: Vec<FrozenLabel>,
     pub keys: Vec<Entry>,
+}
+
+/// A label whose keys sign nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrozenLabel {
+    pub name: String,
+    pub value: String,
+    pub reason: String,
+    pub frozen_by: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub frozen_at: OffsetDateTime,
 }
 
 /// One version of the policy.
@@ -71,7 +87,7 @@ pub struct Entry {
     pub name: String,
     pub role: Role,
     pub labels: Labels,
-    /// What was frozen stays frozen.
+    /// What was set for the key itself: what was frozen stays frozen. Up to version 2, FROZEN where a label was.
     #[serde(default)]
     pub state: State,
     #[serde(with = "domain::address::text")]
@@ -109,6 +125,9 @@ pub struct Opened {
     pub policies: Vec<Policy>,
     pub audit_sequence: i64,
     pub audit_hash: B256,
+    /// By chain and account, the highest nonce that was signed.
+    pub nonces: Vec<Nonce>,
+    pub frozen_labels: Vec<FrozenLabel>,
 }
 
 /// Why a decrypted document is no backup.
@@ -130,12 +149,16 @@ pub enum Invalid {
     Twice(String),
     #[error("the id or name of key {0} is not of the form that this service gives")]
     Name(String),
+    #[error("the labels of key {0}, or those that were frozen, are not of the form that this service gives")]
+    Label(String),
+    #[error("the nonces signed for {0} make no sense, or stand twice")]
+    Nonce(Address),
 }
 
 impl Entry {
-    /// The entry of a key.
-    pub fn of(key: &Key, secret: &SecretKey) -> Self {
-        let Key { id, name, role, labels, state, address, created_at, .. } = key.clone();
+    /// The entry of a key; `state` is what was set for the key itself.
+    pub fn of(key: &Key, state: State, secret: &SecretKey) -> Self {
+        let Key { id, name, role, labels, address, created_at, .. } = key.clone();
         let secret = Hex(hex::encode(secret.expose()));
         Self { id, name, role, labels, state, address, created_at, secret }
     }
@@ -168,7 +191,18 @@ pub fn prove(bytes: &[u8]) -> Result<Opened, Invalid> {
     let document: Document = serde_json::from_slice(bytes).map_err(|_| Invalid::Document)?;
     are_unique(&document.keys)?;
     are_policies(&document.policies)?;
-    let Document { created_at, policies, audit_sequence, audit_hash, keys, .. } = document;
+    are_nonces(&document.nonces)?;
+    let Document { created_at, policies, audit_sequence, audit_hash, nonces, frozen_labels, keys, .. } =
+        document;
+    let texts = |label: &FrozenLabel| {
+        [label.name.clone(), label.value.clone(), label.reason.clone(), label.frozen_by.clone()]
+    };
+    if let Some(label) = frozen_labels
+        .iter()
+        .find(|label| label.name.is_empty() || !texts(label).iter().all(|text| is_text(text)))
+    {
+        return Err(Invalid::Label(label.name.clone()));
+    }
     Ok(Opened {
         keys: keys.into_iter().map(proven).collect::<Result<_, _>>()?,
         created_at,
@@ -176,7 +210,25 @@ pub fn prove(bytes: &[u8]) -> Result<Opened, Invalid> {
         policies,
         audit_sequence,
         audit_hash: audit_hash.parse().map_err(|_| Invalid::Audit)?,
+        nonces,
+        frozen_labels,
     })
+}
+
+/// The database stores no other text.
+fn is_text(text: &str) -> bool {
+    !text.contains('\0')
+}
+
+fn are_nonces(nonces: &[Nonce]) -> Result<(), Invalid> {
+    let mut seen = BTreeSet::new();
+    for Nonce { chain_id, account, nonce } in nonces {
+        // The floor above it must be a number as well.
+        if *chain_id <= 0 || !(0..i64::MAX).contains(nonce) || !seen.insert((*chain_id, *account)) {
+            return Err(Invalid::Nonce(*account));
+        }
+    }
+    Ok(())
 }
 
 fn are_policies(policies: &[Policy]) -> Result<(), Invalid> {
@@ -207,6 +259,9 @@ fn proven(entry: Entry) -> Result<Proven, Invalid> {
     let Entry { id, name, role, labels, state, address: stated, created_at: _, secret } = entry;
     if uuid::Uuid::parse_str(&id).is_err() || api::convert::name("name", &name).is_err() {
         return Err(Invalid::Name(id));
+    }
+    if !labels.iter().all(|(label, value)| !label.is_empty() && is_text(label) && is_text(value)) {
+        return Err(Invalid::Label(id));
     }
     let mut bytes = Zeroizing::new([0; 32]);
     hex::decode_to_slice(secret.0.as_bytes(), bytes.as_mut_slice())

@@ -18,6 +18,8 @@ pub struct New<'a> {
     pub approver: &'a str,
     pub requester: &'a str,
     pub valid_secs: i64,
+    /// The audit record of it, stored with it.
+    pub record: Vec<u8>,
 }
 
 /// An approval.
@@ -42,16 +44,19 @@ struct Count {
     approvers: i64,
 }
 
-/// Stores an approval; its time is that of the database.
+/// Stores an approval and its record; its time is that of the database.
 pub async fn insert<C: ConnectionTrait>(tx: &C, new: New<'_>) -> Result<Row, Failure> {
-    let New { id, digest, words, approver, requester, valid_secs } = new;
-    let sql = format!(
-        "INSERT INTO keys.approval (id, intent_digest, words, approver, requester, approved_at, expires_at)
-         SELECT $1, $2, $3, $4, $5, n.at, n.at + make_interval(secs => $6::bigint)
-           FROM (SELECT clock_timestamp() AS at) AS n RETURNING {COLUMNS}"
-    );
-    let values =
-        [id.into(), Hash(digest).into(), words.into(), approver.into(), requester.into(), valid_secs.into()];
+    let New { id, digest, words, approver, requester, valid_secs, record } = new;
+    let sql = format!("SELECT {COLUMNS} FROM keys.approve($1, $2, $3, $4, $5, $6, $7)");
+    let values = [
+        id.into(),
+        Hash(digest).into(),
+        words.into(),
+        approver.into(),
+        requester.into(),
+        valid_secs.into(),
+        record.into(),
+    ];
     one(tx, &sql, values, "storing an approval")
         .await?
         .ok_or(Failure::Store(store::Error::Row { what: "an approval" }))

@@ -1,6 +1,6 @@
 //! `keys.key`: the public side of each key, and its secret as an envelope or where else it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use alloy_primitives::Address;
 use domain::pubkey::PublicKey;
@@ -209,6 +209,25 @@ pub async fn page<C: ConnectionTrait>(
     let rows =
         Row::find_by_statement(statement(sql, values)).all(db).await.map_err(Failure::at("listing keys"))?;
     rows.into_iter().map(Key::try_from).collect()
+}
+
+/// What was set for the key itself, where a frozen label makes its state another.
+pub async fn own_states<C: ConnectionTrait>(db: &C) -> Result<HashMap<String, State>, Failure> {
+    #[derive(FromQueryResult)]
+    struct Own {
+        id: String,
+        own_state: String,
+    }
+    let sql = "SELECT id, own_state FROM keys.key WHERE own_state <> state";
+    let rows = Own::find_by_statement(statement(sql, []))
+        .all(db)
+        .await
+        .map_err(Failure::at("reading the own states of frozen keys"))?;
+    let state = |Own { id, own_state }| match State::of(&own_state) {
+        Some(state) => Ok((id, state)),
+        None => Err(Failure::KeyRow { key_id: id, column: "own_state" }),
+    };
+    rows.into_iter().map(state).collect()
 }
 
 /// At most `limit` keys whose data key is wrapped by a generation before this one.

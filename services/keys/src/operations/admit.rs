@@ -2,10 +2,14 @@
 
 use alloy_primitives::Address;
 use api::reasons::{KEY_DUPLICATE, NAME_TAKEN};
+use prost::Message;
 use runtime::errors::Refusal;
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
+use super::once::Once;
+use super::wire;
+use crate::audit::Entry;
 use crate::backend::{Held, Place};
 use crate::crypto::{Envelope, SecretKey, envelope};
 use crate::db;
@@ -106,6 +110,37 @@ pub async fn store<C: ConnectionTrait>(tx: &C, key: &Key) -> Result<Key, Decline
             Err(refusal.into())
         }
     }
+}
+
+/// Takes a prepared key in, once, with its record; `answer` puts it into the response. With `validate_only` nothing but the
+/// record is stored, and the key that is shown has no id.
+pub async fn take_in<M: Message + Default + 'static>(
+    keyring: &Keyring,
+    (once, entry): (&Once, &Entry),
+    key: &Key,
+    validate_only: bool,
+    answer: fn(api::keys::v1::Key) -> M,
+) -> Result<M, Declined> {
+    if validate_only {
+        is_new(&keyring.db, &key.name, Some(key.address)).await?;
+        let intent = format!("{} (validate only)", entry.intent);
+        db::audit::append(&keyring.db, Entry { intent, ..entry.clone() }.allowed()).await?;
+        return Ok(answer(api::keys::v1::Key { id: String::new(), ..wire::key(key) }));
+    }
+    store::in_transaction(&keyring.db, move |tx| {
+        Box::pin(async move {
+            if let Some(before) = once.begin(&tx).await? {
+                return Ok(before);
+            }
+            let stored = store(&tx, key).await?;
+            let answer = answer(wire::key(&stored));
+            once.finish(&tx, &answer).await?;
+            let entry = Entry { key_id: stored.id, ..entry.clone() };
+            db::audit::append(&tx, entry.allowed()).await?;
+            Ok::<_, Declined>(answer)
+        })
+    })
+    .await
 }
 
 fn duplicate(present: &Key) -> Refusal {

@@ -80,7 +80,11 @@ async fn approve(
     let (id, words, requester, entry) = (id.as_str(), words.as_str(), requester.as_str(), &entry);
     store::in_transaction(&keyring.db, move |tx| {
         Box::pin(async move {
+            let note = if validate_only { " (validate only)" } else { "" };
+            let entry = Entry { intent: format!("approve: {words}{note}"), ..entry.clone() };
+            let record = entry.allowed();
             let approval = if validate_only {
+                db::audit::append(&tx, record).await?;
                 Approval {
                     intent_digest: digest.to_string(),
                     words: words.to_owned(),
@@ -89,13 +93,11 @@ async fn approve(
                     ..Approval::default()
                 }
             } else {
-                let new = New { id, digest, words, approver, requester, valid_secs: i64::from(valid_secs) };
+                let valid_secs = i64::from(valid_secs);
+                let new = New { id, digest, words, approver, requester, valid_secs, record };
                 wire::approval(db::approval::insert(&tx, new).await?)
             };
             let approvers = db::approval::approvers(&tx, digest, "").await?;
-            let note = if validate_only { " (validate only)" } else { "" };
-            let entry = Entry { intent: format!("approve: {words}{note}"), ..entry.clone() };
-            db::audit::append(&tx, entry.allowed()).await?;
             Ok(ApproveIntentResponse { approval: Some(approval), approvers })
         })
     })

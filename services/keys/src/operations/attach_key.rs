@@ -14,7 +14,6 @@ use super::once::Once;
 use super::{clip, recorded, wire};
 use crate::audit::Entry;
 use crate::backend::{self, LOCAL, REFERENCE_BYTES_MAX};
-use crate::db;
 use crate::error::{Declined, Failure};
 use crate::keyring::Keyring;
 
@@ -63,29 +62,8 @@ async fn attach(
     let newcomer = Newcomer::fresh(name, role, labels);
     let key = admit::prove(keyring, newcomer, held).await?;
     let entry = &Entry { intent: format!("{} with address {address}", entry.intent), ..entry.clone() };
-    if validate_only {
-        admit::is_new(&keyring.db, &key.name, Some(address)).await?;
-        let intent = format!("{} (validate only)", entry.intent);
-        db::audit::append(&keyring.db, Entry { intent, ..entry.clone() }.allowed()).await?;
-        let mut key = wire::key(&key);
-        key.id.clear();
-        return Ok(AttachKeyResponse { key: Some(key) });
-    }
-    let (once, key) = (&once, &key);
-    store::in_transaction(&keyring.db, move |tx| {
-        Box::pin(async move {
-            if let Some(before) = once.begin(&tx).await? {
-                return Ok(before);
-            }
-            let stored = admit::store(&tx, key).await?;
-            let answer = AttachKeyResponse { key: Some(wire::key(&stored)) };
-            once.finish(&tx, &answer).await?;
-            let entry = Entry { key_id: stored.id, ..entry.clone() };
-            db::audit::append(&tx, entry.allowed()).await?;
-            Ok(answer)
-        })
-    })
-    .await
+    admit::take_in(keyring, (&once, entry), &key, validate_only, |key| AttachKeyResponse { key: Some(key) })
+        .await
 }
 
 async fn find(keyring: &Keyring, name: &str, reference: &str) -> Result<backend::Held, Declined> {

@@ -88,7 +88,9 @@ async fn backup(
 }
 
 async fn document(keyring: &Keyring, keys: &[Key]) -> Result<Document, Declined> {
+    // Nonces are read after the head, so that all that was signed up to it is known.
     let head = db::audit::head(&keyring.db).await?;
+    let own_states = db::key::own_states(&keyring.db).await?;
     let policies = db::policy::newest(&keyring.db, archive::POLICIES_BYTES_MAX).await?;
     Ok(Document {
         format: archive::FORMAT.to_owned(),
@@ -99,9 +101,13 @@ async fn document(keyring: &Keyring, keys: &[Key]) -> Result<Document, Declined>
         audit_sequence: head.sequence,
         audit_hash: hex::encode(head.hash.0),
         nonces: db::decision::last_nonces(&keyring.db).await?.into_iter().map(nonce).collect(),
+        frozen_labels: db::frozen_label::all(&keyring.db).await?.into_iter().map(frozen).collect(),
         keys: keys
             .iter()
-            .map(|key| Ok(archive::Entry::of(key, &keyring.secret_of(key)?)))
+            .map(|key| {
+                let state = own_states.get(&key.id).copied().unwrap_or(key.state);
+                Ok(archive::Entry::of(key, state, &keyring.secret_of(key)?))
+            })
             .collect::<Result<_, Declined>>()?,
     })
 }
@@ -114,6 +120,11 @@ fn policy(row: db::policy::Row) -> archive::Policy {
 fn nonce(row: db::decision::LastNonce) -> archive::Nonce {
     let db::decision::LastNonce { chain_id, account, nonce } = row;
     archive::Nonce { chain_id, account: account.into(), nonce }
+}
+
+fn frozen(row: db::frozen_label::Row) -> archive::FrozenLabel {
+    let db::frozen_label::Row { name, value, reason, frozen_by, frozen_at } = row;
+    archive::FrozenLabel { name, value, reason, frozen_by, frozen_at }
 }
 
 /// Every key of the installation.

@@ -55,25 +55,20 @@ async fn confirm(
             .field("network", "is not in the policy")
     })?;
     let chain_id = i64::try_from(contracts.chain_id).unwrap_or(i64::MAX);
-    let Some(restoration) = db::restoration::last(&keyring.db).await? else {
-        return Err(Refusal::new(&GUARD_PROVEN, "no published head is missing from the log").into());
-    };
-    let floor = Floor { restoration: restoration.id, chain_id, account: key.address, nonce };
-    let (floor, reason) = (&floor, clip(&reason));
+    let (account, reason) = (key.address, clip(&reason));
     let reason = reason.as_str();
     let counts = store::in_transaction(&keyring.db, move |tx| {
         Box::pin(async move {
-            let before = db::restoration::floor(&tx, floor.restoration, chain_id, floor.account).await?;
-            let counts = before.unwrap_or_default().max(nonce);
-            if !validate_only {
-                db::restoration::insert_floor(&tx, floor, &entry.caller).await?;
-            }
+            let asked = (chain_id, account, nonce);
+            let confirmed = db::restoration::confirm_floor(&tx, asked, &entry.caller, validate_only).await?;
+            let Some(Floor { before, counts }) = confirmed else {
+                let text = "no published head is missing from the log, and no keys came from an archive";
+                return Err(Refusal::new(&GUARD_PROVEN, text).into());
+            };
             let was = before.map_or("none".to_owned(), |before| before.to_string());
             let mode = if validate_only { " (validate only)" } else { "" };
-            let intent = format!(
-                "{} signs from nonce {counts} on, before: {was}, because: {reason}{mode}",
-                floor.account
-            );
+            let intent =
+                format!("{account} signs from nonce {counts} on, before: {was}, because: {reason}{mode}");
             db::audit::append(&tx, Entry { intent, ..entry.clone() }.allowed()).await?;
             Ok::<_, Declined>(counts)
         })

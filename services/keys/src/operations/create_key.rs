@@ -70,6 +70,7 @@ async fn create(
             let stored = admit::store(&tx, key).await?;
             let answer = CreateKeyResponse { key: Some(wire::key(&stored)) };
             once.finish(&tx, &answer).await?;
+            db::restoration::key_was_made(&tx, stored.address, &keyring.policy().policy.chain_ids()).await?;
             let entry = Entry { key_id: stored.id, ..entry.clone() };
             db::audit::append(&tx, entry.allowed()).await?;
             Ok(answer)

@@ -51,14 +51,16 @@ fn signed(head: SignedHead) -> SignedAuditHead {
 }
 
 async fn doubt<C: ConnectionTrait>(db: &C, restoration: Restoration) -> Result<GuardDoubt, Declined> {
-    let Restoration { id, published_sequence, published_hash, database_sequence, found_at } = restoration;
+    let Restoration { id, published_sequence, published_hash, database_sequence, found_at, archive } =
+        restoration;
+    let proven = db::restoration::floors(db, id).await?;
     let policy = db::policy::in_force(db).await?.and_then(|row| Policy::parse(&row.toml).ok());
     let networks = policy.map(|policy| policy.contracts).unwrap_or_default();
     let mut waiting = Vec::new();
     for key in all(db).await? {
         for (network, contracts) in &networks {
             let chain_id = i64::try_from(contracts.chain_id).unwrap_or(i64::MAX);
-            let is_proven = db::restoration::floor(db, id, chain_id, key.address).await?.is_some();
+            let is_proven = proven.contains(&(chain_id, key.address));
             if !is_proven && waiting.len() < WAITING_MAX {
                 waiting.push(UnprovenAccount {
                     key_id: key.id.clone(),
@@ -76,5 +78,6 @@ async fn doubt<C: ConnectionTrait>(db: &C, restoration: Restoration) -> Result<G
         database_sequence: number(database_sequence),
         found_time: Some(wire::time(found_at)),
         waiting,
+        archive_sha256: archive.map(|digest| hex::encode(digest.0)).unwrap_or_default(),
     })
 }

@@ -17,7 +17,6 @@ use super::once::Once;
 use super::{clip, recorded, wire};
 use crate::audit::Entry;
 use crate::crypto::SecretKey;
-use crate::db;
 use crate::error::{Declined, Failure};
 use crate::import::{keystore, priv_validator};
 use crate::keyring::Keyring;
@@ -62,32 +61,8 @@ async fn import(
     let newcomer = Newcomer::fresh(name, role, labels);
     let key = admit::prepare(keyring, newcomer, &secret)?;
     let entry = &Entry { intent: format!("{} with address {address}", entry.intent), ..entry.clone() };
-    if validate_only {
-        admit::is_new(&keyring.db, &key.name, Some(address)).await?;
-        db::audit::append(
-            &keyring.db,
-            Entry { intent: format!("{} (validate only)", entry.intent), ..entry.clone() }.allowed(),
-        )
-        .await?;
-        let mut key = wire::key(&key);
-        key.id.clear();
-        return Ok(ImportKeyResponse { key: Some(key) });
-    }
-    let (once, key) = (&once, &key);
-    store::in_transaction(&keyring.db, move |tx| {
-        Box::pin(async move {
-            if let Some(before) = once.begin(&tx).await? {
-                return Ok(before);
-            }
-            let stored = admit::store(&tx, key).await?;
-            let answer = ImportKeyResponse { key: Some(wire::key(&stored)) };
-            once.finish(&tx, &answer).await?;
-            let entry = Entry { key_id: stored.id, ..entry.clone() };
-            db::audit::append(&tx, entry.allowed()).await?;
-            Ok(answer)
-        })
-    })
-    .await
+    admit::take_in(keyring, (&once, entry), &key, validate_only, |key| ImportKeyResponse { key: Some(key) })
+        .await
 }
 
 fn matches_expected(expected: Option<Address>, derived: Address) -> Result<(), Refusal> {

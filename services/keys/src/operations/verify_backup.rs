@@ -98,7 +98,7 @@ pub async fn open(identity: Identity, archive: Vec<u8>) -> Result<Opened, Declin
 
 /// What the archive holds beside keys, for the answer.
 pub fn contents(opened: &Opened) -> ArchiveContents {
-    let Opened { keys, created_at, policy_version, policies: _, audit_sequence, audit_hash } = opened;
+    let Opened { keys, created_at, policy_version, audit_sequence, audit_hash, .. } = opened;
     ArchiveContents {
         create_time: Some(wire::time(*created_at)),
         keys: u32::try_from(keys.len()).unwrap_or(u32::MAX),

@@ -55,6 +55,13 @@ pub struct Policy {
     pub rules: Vec<Rule>,
 }
 
+impl Policy {
+    /// Chains of the networks that it speaks of.
+    pub fn chain_ids(&self) -> Vec<i64> {
+        self.contracts.values().filter_map(|contracts| i64::try_from(contracts.chain_id).ok()).collect()
+    }
+}
+
 /// Where rewards go, as operators have confirmed it. keys cannot ask the chain, and a value that came with the
 /// request would prove nothing: so it stands in the document, which is reviewed, versioned and audited.
 #[derive(Debug, Clone, PartialEq, Eq)]

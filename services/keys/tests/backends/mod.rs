@@ -18,6 +18,6 @@ mod pkcs11;
 #[cfg(all(feature = "pkcs11", feature = "web3signer"))]
 mod service;
 #[cfg(feature = "web3signer")]
-mod web3signer;
+pub mod web3signer;
 #[cfg(feature = "web3signer")]
 mod web3signer_stub;

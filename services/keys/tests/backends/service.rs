@@ -216,6 +216,7 @@ async fn while_a_backend_is_down_others_sign_and_its_nonce_is_kept_for_the_same_
         matches!(stand.health.snapshot().checks.get("keys.backend.remote"), Some(Err(_)))
     })
     .await;
+    assert!(stand.health.is_ready(), "the keys of other backends are worth asking for");
 
     gate.open();
     let other = stand.sign(request(&far, METIS, &approve(2), 0)).await.unwrap_err();

@@ -8,6 +8,7 @@ use aws_sdk_kms::primitives::Blob;
 use zeroize::Zeroize;
 
 use super::{AwsKmsConfig, KeyEncryptionKey, Unusable};
+use crate::aws::{self, Access, Unfit};
 
 /// Bound to each ciphertext, and visible in the trail of KMS.
 const CONTEXT: (&str, &str) = ("purpose", "metis.sequencer.keys.kek");
@@ -16,7 +17,7 @@ const CONTEXT: (&str, &str) = ("purpose", "metis.sequencer.keys.kek");
 pub async fn wrap(config: &AwsKmsConfig, kek: &KeyEncryptionKey) -> Result<Vec<u8>, Unusable> {
     let failed = |source| Unusable::AwsKms { step: "encrypt", source };
     let answer = client(config)
-        .await
+        .await?
         .encrypt()
         .key_id(&config.key)
         .plaintext(Blob::new(kek.expose().as_slice()))
@@ -31,7 +32,7 @@ pub async fn wrap(config: &AwsKmsConfig, kek: &KeyEncryptionKey) -> Result<Vec<u
 pub async fn unwrap(config: &AwsKmsConfig, wrapped: &[u8]) -> Result<KeyEncryptionKey, Unusable> {
     let failed = |source| Unusable::AwsKms { step: "decrypt", source };
     let answer = client(config)
-        .await
+        .await?
         .decrypt()
         .key_id(&config.key)
         .ciphertext_blob(Blob::new(wrapped))
@@ -49,14 +50,13 @@ fn context() -> HashMap<String, String> {
     HashMap::from([(CONTEXT.0.to_owned(), CONTEXT.1.to_owned())])
 }
 
-async fn client(config: &AwsKmsConfig) -> Client {
-    let AwsKmsConfig { key: _, region, endpoint } = config.clone();
-    let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest());
-    if let Some(region) = region {
-        loader = loader.region(aws_config::Region::new(region));
-    }
-    if let Some(endpoint) = endpoint {
-        loader = loader.endpoint_url(endpoint);
-    }
-    Client::new(&loader.load().await)
+async fn client(config: &AwsKmsConfig) -> Result<Client, Unfit> {
+    let AwsKmsConfig { key: _, region, endpoint, access_key_id, secret_access_key } = config;
+    let access = Access {
+        region: region.as_deref(),
+        endpoint: endpoint.as_deref(),
+        access_key_id: access_key_id.as_deref(),
+        secret_access_key: secret_access_key.as_ref(),
+    };
+    aws::client(access).await
 }

@@ -22,7 +22,7 @@ pub enum Source {
     AwsKms(AwsKmsConfig),
 }
 
-/// A symmetric key of AWS KMS; credentials come from where the AWS tools look for them.
+/// A symmetric key of AWS KMS; credentials that are not given come from where the AWS tools look for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AwsKmsConfig {
@@ -34,6 +34,12 @@ pub struct AwsKmsConfig {
     /// Another endpoint than Amazon's, for example of a private network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Access key id, with `secret_access_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    /// Secret access key, with `access_key_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_access_key: Option<Secret>,
 }
 
 /// The key that is wanted, and the one before while keys are still under it.
@@ -81,6 +87,9 @@ pub enum Unusable {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[cfg(feature = "aws-kms")]
+    #[error("the settings of AWS KMS")]
+    AwsSettings(#[from] crate::aws::Unfit),
     #[error("this build has no support for AWS KMS: build it with the feature aws-kms")]
     NoAwsKms,
     #[error("what was stored of the key-encryption key was not made by this source")]

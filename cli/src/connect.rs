@@ -8,6 +8,7 @@ use api::indexer::v1::indexer_service_client::IndexerServiceClient;
 use api::indexer::v1::nodes_service_client::NodesServiceClient;
 use api::keys::v1::keys_service_client::KeysServiceClient;
 use api::lifecycle::v1::lifecycle_service_client::LifecycleServiceClient;
+use api::lifecycle::v1::webhooks_service_client::WebhooksServiceClient;
 use api::rewards::v1::rewards_service_client::RewardsServiceClient;
 use runtime::client::{self, Peer};
 use runtime::tls::{Tls, TlsConfig};
@@ -88,6 +89,11 @@ impl Session {
     /// Lifecycle.
     pub fn lifecycle(&self) -> LifecycleServiceClient<Peer> {
         LifecycleServiceClient::new(self.peer(&self.file.addresses.lifecycle, "lifecycle"))
+    }
+
+    /// The webhooks of lifecycle.
+    pub fn webhooks(&self) -> WebhooksServiceClient<Peer> {
+        WebhooksServiceClient::new(self.peer(&self.file.addresses.lifecycle, "lifecycle"))
     }
 
     /// Rewards.

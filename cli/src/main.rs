@@ -52,6 +52,15 @@ enum Command {
     /// Operations and what became of them.
     #[command(subcommand)]
     Operation(commands::operation::Command),
+    /// Operations that a cold machine, a wallet or a Safe signs.
+    #[command(subcommand)]
+    Offline(commands::offline::Command),
+    /// The dashboard's listing.
+    #[command(subcommand)]
+    Listing(commands::listing::Command),
+    /// Endpoints that are told what happens.
+    #[command(subcommand)]
+    Webhook(commands::webhook::Command),
     #[command(flatten)]
     Verb(commands::verb::Verb),
     /// Keys, backups and drills.
@@ -89,6 +98,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Audit(commands::audit::Command::Verify(verify)) = &cli.command {
         return commands::audit::verify(verify, &out);
     }
+    if let Command::Offline(commands::offline::Command::Sign(sign)) = &cli.command {
+        return commands::offline::sign(sign, &out).map(|()| ExitCode::SUCCESS);
+    }
+    if let Command::Listing(command) = &cli.command {
+        return commands::listing::run(command, &out);
+    }
     let session = connect::Session::open(&cli.config, cli.network)?;
     match cli.command {
         Command::Status => commands::status::run(&session, &out).await?,
@@ -97,6 +112,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return commands::operation::preflight(preflight, &session, &out).await;
         }
         Command::Operation(command) => commands::operation::run(command, &session, &out).await?,
+        Command::Offline(command) => commands::offline::run(command, &session, &out).await?,
+        Command::Listing(command) => return commands::listing::run(&command, &out),
+        Command::Webhook(command) => commands::webhook::run(command, &session, &out).await?,
         Command::Verb(verb) => return commands::operation::verb(verb, &session, &out).await,
         Command::Keys(command) => commands::keys::run(command, &session, &out).await?,
         Command::Audit(command) => return commands::audit::run(command, &session, &out).await,

@@ -30,6 +30,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ".sequencer.keys.v1.RestoreKeysRequest",
             ".sequencer.keys.v1.ExportNodeKeyRequest",
             ".sequencer.keys.v1.ExportKeystoreRequest",
+            ".sequencer.lifecycle.v1.CreateWebhookResponse",
+            ".sequencer.lifecycle.v1.RotateWebhookSecretResponse",
         ])
         .compile_fds(descriptors)?;
     Ok(())

@@ -13,6 +13,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("store", &["domain", "api", "runtime", "chain", "tonic"]),
     ("chain", &["store", "runtime", "api", "sea-orm", "tonic"]),
     ("trail", &["runtime", "store", "chain", "sea-orm", "tokio", "tonic"]),
+    ("bundle", &["runtime", "store", "chain", "api", "sea-orm", "tokio", "tonic", "reqwest"]),
     ("keys", &["chain", "alloy", "reqwest"]),
     ("gateway", &["chain", "alloy"]),
     ("rewards", &["chain", "alloy"]),

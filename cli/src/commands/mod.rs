@@ -8,12 +8,15 @@ pub mod keys;
 mod keys_approval;
 mod keys_backends;
 mod keys_policy;
+pub mod listing;
 pub mod node;
+pub mod offline;
 pub mod operation;
 pub mod rewards;
 pub mod sequencer;
 pub mod status;
 pub mod verb;
+pub mod webhook;
 
 use std::collections::BTreeMap;
 

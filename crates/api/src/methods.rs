@@ -176,6 +176,19 @@ pub const GRPC: &[Method] = &[
     read("/sequencer.lifecycle.v1.LifecycleService/ListOperations", CALLERS),
     stream("/sequencer.lifecycle.v1.LifecycleService/WatchOperation", CALLERS),
     read("/sequencer.lifecycle.v1.LifecycleService/BuildListing", CALLERS),
+    // lifecycle: prepared mode and listing
+    read("/sequencer.lifecycle.v1.LifecycleService/ExportPreparedOperation", CALLERS),
+    Method { cost: 5, ..read("/sequencer.lifecycle.v1.LifecycleService/ValidateListing", CALLERS) },
+    // lifecycle: webhooks
+    repeatable("/sequencer.lifecycle.v1.WebhooksService/CreateWebhook", OPERATORS),
+    read("/sequencer.lifecycle.v1.WebhooksService/ListWebhooks", OPERATORS),
+    write("/sequencer.lifecycle.v1.WebhooksService/UpdateWebhook", OPERATORS),
+    write("/sequencer.lifecycle.v1.WebhooksService/DeleteWebhook", OPERATORS),
+    repeatable("/sequencer.lifecycle.v1.WebhooksService/RotateWebhookSecret", OPERATORS),
+    write("/sequencer.lifecycle.v1.WebhooksService/TestWebhook", OPERATORS),
+    read("/sequencer.lifecycle.v1.WebhooksService/ListDeliveries", OPERATORS),
+    repeatable("/sequencer.lifecycle.v1.WebhooksService/RetryDelivery", OPERATORS),
+    repeatable("/sequencer.lifecycle.v1.WebhooksService/ReplayNotifications", OPERATORS),
     // rewards
     read("/sequencer.rewards.v1.RewardsService/GetBalance", LEDGER_READERS),
     read("/sequencer.rewards.v1.RewardsService/ListBalances", LEDGER_READERS),

@@ -116,12 +116,16 @@ registry! {
     ENDPOINT_MALFORMED = invalid "Give an http or https URL.";
     NODE_URL_FORBIDDEN = invalid "The URL leads where this service may not go; indexer.nodes.allow names the private networks of nodes.";
     CURSOR_MALFORMED = invalid "Begin again without cursor, or with one that this service gave out.";
+    WEBHOOK_URL_FORBIDDEN = invalid "Give an https URL that leads to a public address; lifecycle.webhooks names other networks.";
+    EVENT_TYPE_UNKNOWN = invalid "Notifications have the types that the message lists.";
     BLOCK_BELOW_START = invalid "Nothing is indexed below the chain's start block: give that, a later block, or 0.";
     LISTING_INVALID = invalid "The listing breaks a rule of the README or the upstream check.";
     // not found
     NETWORK_NOT_FOUND = missing "The network is not configured here; chain_networks lists those that are.";
     SEQUENCER_NOT_FOUND = missing "No such sequencer on this network.";
     OPERATION_NOT_FOUND = missing "No such operation.";
+    WEBHOOK_NOT_FOUND = missing "No such webhook.";
+    DELIVERY_NOT_FOUND = missing "No such delivery; old ones are removed.";
     KEY_NOT_FOUND = missing "No such key.";
     NODE_NOT_FOUND = missing "No such node.";
     EPOCH_NOT_FOUND = missing "No epoch contains this L2 block: it is below the first, or nobody is chosen for it yet.";
@@ -206,8 +210,16 @@ registry! {
     SIMULATION_UNAVAILABLE = unavailable "The simulation could not be run: no L1 endpoint answered.";
     NONCE_FOREIGN = refused "Somebody else sent a transaction with this nonce from the account: find out who, then ask again.";
     TRANSACTION_NOT_SEEN = unavailable "No endpoint knows this transaction yet: try again, or submit the signed bytes.";
+    WALLET_CANCELLED = refused "The wallet replaced the transaction by one that does nothing: prepare again if it is still wanted.";
+    WALLET_REPLACED = refused "The wallet replaced the transaction by another call: look what it did, then prepare again.";
+    OPERATION_FINISHED = refused "The operation is signed or final: there is nothing left to hand to a wallet.";
+    BATCH_UNPROVEN = unavailable "The calls inside this transaction cannot be seen yet: wait until it is mined, and give an endpoint that traces.";
     NONCE_TAKEN = refused "Another operation uses this nonce of the account: sign again with the next one.";
     ETAG_MISMATCH = conflict "The resource changed since it was read: read it again.";
+    // notifications
+    WEBHOOKS_CLOSED = refused "Webhooks need lifecycle.webhooks.secret_key, under which their secrets are sealed.";
+    WEBHOOK_LIMIT = refused "There are as many webhooks as may be: remove one.";
+    CURSOR_TOO_OLD = refused "What happened before is no longer kept: replay from the cursor in the metadata, or from 0.";
     // dependencies
     L1_UNAVAILABLE = unavailable "No L1 endpoint answers: try again.";
     L2_UNAVAILABLE = unavailable "No L2 endpoint answers: try again.";

@@ -7,6 +7,7 @@ use crate::keys::v1::{
     ExportKeystoreRequest, ExportNodeKeyRequest, ImportKeyRequest, KeystoreV3, RestoreKeysRequest,
     VerifyBackupRequest,
 };
+use crate::lifecycle::v1::{CreateWebhookResponse, RotateWebhookSecretResponse};
 
 /// Stands for the secret.
 const REDACTED: &str = "<redacted>";
@@ -84,5 +85,19 @@ impl Debug for ExportKeystoreRequest {
             .field("passphrase", &REDACTED)
             .field("reason", reason)
             .finish()
+    }
+}
+
+impl Debug for CreateWebhookResponse {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { webhook, secret: _ } = self;
+        f.debug_struct("CreateWebhookResponse").field("webhook", webhook).field("secret", &REDACTED).finish()
+    }
+}
+
+impl Debug for RotateWebhookSecretResponse {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { secret: _ } = self;
+        f.debug_struct("RotateWebhookSecretResponse").field("secret", &REDACTED).finish()
     }
 }

@@ -260,6 +260,7 @@ mod tests {
             from: K1,
             to: Some(pool),
             input: batch().abi_encode().into(),
+            value: None,
             error: error.map(str::to_owned),
             calls,
         };

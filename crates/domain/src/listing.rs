@@ -3,7 +3,9 @@
 //! A check that fails is one that the upstream repository refuses, or an address that it takes by
 //! accident; a warning is a rule of its README that nothing enforces. Asking the chain (whitelist, signer unused) belongs to the caller.
 
+mod file;
 mod image;
+mod layout;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,6 +15,8 @@ use alloy_primitives::Address;
 use crate::address;
 use crate::preflight::{Check, Verdict};
 use crate::pubkey::PublicKey;
+
+pub use file::{Checked, EntryChecks, check_entry, check_file};
 
 /// Registry reason of every rule.
 const REASON: &str = "LISTING_INVALID";

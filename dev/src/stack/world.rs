@@ -199,6 +199,10 @@ fn configuration(
     // Nodes of the simulator listen on loopback.
     config.indexer.nodes.allow = vec![LOOPBACK.parse().context("parsing the network of loopback")?];
     config.rewards.reconcile_secs = RECONCILE_SECS;
+    config.lifecycle.webhooks.secret_key = Some(Secret::file(home.secret("webhooks")?));
+    // A receiver that somebody tries out listens on loopback too.
+    config.lifecycle.webhooks.allow = vec![LOOPBACK.parse().context("parsing the network of loopback")?];
+    config.lifecycle.webhooks.http = true;
     config.lifecycle.look_every_ms = LOOK_MS;
     config.lifecycle.facts_every_ms = FACTS_MS;
     config.lifecycle.lease_ttl_ms = Duration::from_secs(3).as_millis().try_into().unwrap_or(u64::MAX);

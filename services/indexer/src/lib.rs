@@ -23,6 +23,7 @@ use ::chain::config::{Invalid, Network};
 use ::chain::pool::PoolError;
 use api::indexer::v1::indexer_service_server::IndexerServiceServer;
 use api::indexer::v1::nodes_service_server::NodesServiceServer;
+use chain::outbound::Policy;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use runtime::health::Health;
@@ -38,9 +39,8 @@ use tokio::net::TcpListener;
 pub use config::Config;
 use db::Layer;
 use metrics::Metrics;
-use nodes::client::Client;
+use nodes::client::{self, Client};
 use nodes::gauges::Panel;
-use nodes::policy::Policy;
 use operations::look::Looks;
 use operations::{Context, Served};
 use reconcile::chain::{Fatal, Follower};
@@ -138,7 +138,7 @@ pub async fn build(
         found.is_some_and(|served| layer == Layer::L1 || served.l2.is_some())
     };
     nodes::watch::check(&config.nodes.watched, follows)?;
-    let client = Client::new(Policy::new(config.nodes.allow.clone()))?;
+    let client = Client::new(Policy::new(client::SETTING, config.nodes.allow.clone()))?;
     let context = Context { db: ports.database.clone(), networks: Arc::new(served), wake, client };
     let holder = Holder::new(NAME);
     Ok(Service { config, ports, context, metrics: Metrics::default(), holder })

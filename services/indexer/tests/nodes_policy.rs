@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::indexer::v1 as wire;
+use chain::outbound::{Forbidden, Lookup, Policy};
 use indexer::db::node;
-use indexer::nodes::client::{Client, Lookup};
-use indexer::nodes::policy::{Forbidden, Policy};
+
+use indexer::nodes::client::{self, Client};
 use indexer::nodes::probe;
 use runtime::errors::refusal_of;
 use store::column::Addr;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use crate::world::{NETWORK, World};
 
 fn policy(allow: &[&str]) -> Policy {
-    Policy::new(allow.iter().map(|net| net.parse().expect("a network")).collect())
+    Policy::new(client::SETTING, allow.iter().map(|net| net.parse().expect("a network")).collect())
 }
 
 fn address(text: &str) -> IpAddr {
@@ -66,8 +67,8 @@ fn was_reached(listener: &TcpListener) -> bool {
 #[tokio::test]
 async fn an_address_is_found_out_however_it_is_written() {
     runtime::install_crypto_provider();
-    let client = Client::new(Policy::default()).expect("a client");
-    let loopback = Err(Forbidden::NotAllowed("a loopback"));
+    let client = Client::new(policy(&[])).expect("a client");
+    let loopback = Err(Forbidden::NotAllowed("a loopback", client::SETTING));
     let cases = [
         ("http://127.0.0.1:8545", loopback),
         ("http://2130706433:8545", loopback),
@@ -118,7 +119,7 @@ async fn an_address_that_is_no_longer_allowed_is_not_connected_to() {
     runtime::install_crypto_provider();
     let server = listener("127.0.0.1:0");
     let url = format!("http://{}", server.local_addr().expect("an address"));
-    let client = Client::new(Policy::default()).expect("a client");
+    let client = Client::new(policy(&[])).expect("a client");
     let facts = probe::facts(&client, &row(&url), None).await;
     let why = "leads to a loopback address, which indexer.nodes.allow does not hold";
     assert_eq!(facts.l2geth.expect_err("it must not be reached"), why);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+use runtime::config::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::failpoint::{Action, Point};
@@ -30,6 +32,37 @@ pub struct Config {
     pub low_eth_wei: u64,
     /// For the tests of crashes: what happens at a point of a send. Refused unless every network is a devnet.
     pub failpoints: BTreeMap<Point, Action>,
+    /// Notifications to endpoints of others.
+    pub webhooks: Webhooks,
+}
+
+/// The section `[lifecycle.webhooks]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    /// 64 hex digits, under which the secrets of webhooks are sealed at rest. Without it there are no webhooks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<Secret>,
+    /// Keys before that one, which still open what was sealed under them.
+    pub secret_key_previous: Vec<Secret>,
+    /// Networks that are not public, in which endpoints may be nevertheless, as in `["10.0.0.0/8"]`.
+    pub allow: Vec<IpNet>,
+    /// Also takes http URLs, for endpoints within the own network: the messages can then be read on the way.
+    pub http: bool,
+    /// How long what happened can be replayed, and deliveries are kept.
+    pub keep_days: u32,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            secret_key: None,
+            secret_key_previous: Vec::new(),
+            allow: Vec::new(),
+            http: false,
+            keep_days: 90,
+        }
+    }
 }
 
 impl Default for Config {
@@ -46,6 +79,7 @@ impl Default for Config {
             lease_ttl_ms: 6_000,
             low_eth_wei: 50_000_000_000_000_000,
             failpoints: BTreeMap::new(),
+            webhooks: Webhooks::default(),
         }
     }
 }

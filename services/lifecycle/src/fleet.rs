@@ -20,6 +20,7 @@ use crate::db::SCHEMA;
 use crate::failpoint::Failpoints;
 use crate::metrics::Metrics;
 use crate::neighbours::Neighbours;
+use crate::notify::Desk;
 
 /// One network as lifecycle needs it: its L1 and the contracts there.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ pub struct Fleet {
     pub neighbours: Neighbours,
     pub config: Config,
     pub failpoints: Failpoints,
+    pub desk: Desk,
     /// Notifications of all replicas.
     pub wakes: Listener,
     /// Something happened in this replica that loops may act on.

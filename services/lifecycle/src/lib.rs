@@ -8,6 +8,7 @@ mod failpoint;
 mod fleet;
 mod metrics;
 mod neighbours;
+mod notify;
 mod operations;
 mod reconcile;
 mod request;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::lifecycle::v1::lifecycle_service_server::LifecycleServiceServer;
+use api::lifecycle::v1::webhooks_service_server::WebhooksServiceServer;
 use chain::config::{Invalid, Network};
 use chain::pool::PoolError;
 use chain::verify::{self, VerifyError};
@@ -32,7 +34,7 @@ use store::notify::{Wake, listener};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use config::Config;
+pub use config::{Config, Webhooks};
 pub use failpoint::{Action, NotADevnet, Point};
 use fleet::{Chain, Fleet};
 
@@ -85,6 +87,8 @@ pub enum BuildError {
     },
     #[error("taking the failpoints")]
     Failpoints(#[source] NotADevnet),
+    #[error("preparing to send notifications")]
+    Notifications(#[source] notify::Unusable),
     #[error("listening for notifications of the database")]
     Listen(#[source] store::Error),
 }
@@ -118,8 +122,10 @@ pub async fn build(
         .values()
         .map(|chain| (chain.clone(), health.check(format!("lifecycle.follow.{}", chain.name))))
         .collect();
+    let desk = notify::Desk::open(&config.webhooks).map_err(BuildError::Notifications)?;
     let fleet = Fleet {
         db: database,
+        desk,
         networks: chains,
         neighbours: neighbours::Neighbours::new(indexer, keys),
         config,
@@ -172,12 +178,18 @@ impl Service {
             shutdown.spawn("lanes", reconcile::lanes::run(fleet.clone(), chain.clone(), shutdown.clone()));
             shutdown.spawn("confirm", reconcile::confirm::run(fleet.clone(), chain, shutdown.clone()));
         }
+        shutdown.spawn("notify", notify::courier::run(fleet.clone(), shutdown.clone()));
         shutdown.spawn("wake", wake(fleet.clone(), shutdown.clone()));
-        let service = LifecycleServiceServer::new(rpc::Rpc::new(fleet))
+        let rpc = rpc::Rpc::new(fleet);
+        let webhooks = WebhooksServiceServer::new(rpc.clone())
+            .max_decoding_message_size(server::REQUEST_BYTES_MAX)
+            .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
+        let service = LifecycleServiceServer::new(rpc)
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
         GrpcServer::builder(NAME, listener, tls, api::methods::grpc(), health)
             .add(service, api::DESCRIPTORS)
+            .add(webhooks, api::DESCRIPTORS)
             .serve(shutdown)
             .await
             .map_err(RunError)

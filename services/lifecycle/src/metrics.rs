@@ -11,6 +11,7 @@ pub struct Metrics {
     undone: Counter<u64>,
     broadcasts: Counter<u64>,
     foreign_nonces: Counter<u64>,
+    deliveries: Counter<u64>,
     applied_block: Gauge<u64>,
     network_held: Gauge<u64>,
     queued_to_broadcast: Histogram<f64>,
@@ -33,6 +34,10 @@ impl Default for Metrics {
             foreign_nonces: meter
                 .u64_counter("lifecycle_foreign_nonces")
                 .with_description("Nonces of ours that somebody else spent: an alert")
+                .build(),
+            deliveries: meter
+                .u64_counter("lifecycle_webhook_deliveries")
+                .with_description("Attempts to deliver notifications, by outcome; dead ones are for people")
                 .build(),
             applied_block: meter
                 .u64_gauge("lifecycle_applied_block")
@@ -57,6 +62,11 @@ fn network(name: &str) -> KeyValue {
 }
 
 impl Metrics {
+    /// A notification was delivered, has to be tried again, or is dead.
+    pub fn delivery(&self, outcome: &'static str) {
+        self.deliveries.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
     /// An operation entered a state.
     pub fn operation(&self, on: &str, kind: &str, state: &'static str) {
         self.operations

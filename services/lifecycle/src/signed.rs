@@ -1,8 +1,9 @@
 //! Signed transactions, read strictly: only EIP-1559, and who signed it comes from the signature.
 
-use alloy_consensus::{Transaction, TxEnvelope};
+use alloy_consensus::{Transaction as _, TxEnvelope};
 use alloy_eips::Decodable2718;
 use alloy_primitives::{Address, B256, Bytes, U256};
+use chain::rpc::Transaction;
 
 use crate::db::transaction;
 
@@ -39,6 +40,26 @@ pub enum Malformed {
     /// Access lists are not in anything we prepare.
     #[error("the transaction has an access list")]
     AccessList,
+}
+
+impl Signed {
+    /// Of what a node tells: without the fees, which then nobody asks for.
+    pub fn of_chain(found: Transaction, chain_id: u64) -> Self {
+        let Transaction { hash, from, to, input, value, nonce, block_number: _, block_hash: _ } = found;
+        Self {
+            hash,
+            sender: from,
+            chain_id,
+            nonce,
+            // A creation has no target, and so is no call that we prepared.
+            target: to.unwrap_or_default(),
+            value,
+            data: input,
+            gas_limit: 0,
+            max_fee: 0,
+            max_priority: 0,
+        }
+    }
 }
 
 /// Reads the bytes of a signed transaction.

@@ -13,4 +13,6 @@ mod input;
 mod operations;
 mod prepared;
 mod reorg;
+mod wallets;
+mod webhooks;
 mod world;

@@ -14,6 +14,7 @@ use api::keys::v1::keys_service_server::KeysServiceServer;
 use api::lifecycle::v1::lifecycle_service_client::LifecycleServiceClient;
 use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::register_sequencer_request::{Owner, Signer};
+use api::lifecycle::v1::webhooks_service_client::WebhooksServiceClient;
 use api::lifecycle::v1::*;
 use chain::config::Network;
 use domain::amount::{Eth, Metis};
@@ -63,6 +64,7 @@ struct Addresses {
 /// A running service in a runtime of its own, so that dropping the runtime kills it where it stands.
 struct Instance {
     runtime: tokio::runtime::Runtime,
+    peer: Peer,
 }
 
 /// Settings that make tests quick.
@@ -113,9 +115,15 @@ impl World {
 
     /// Kills the service in the middle of whatever it does.
     pub fn kill(&mut self) {
-        for Instance { runtime } in self.instance.take().into_iter().chain(self.second.take()) {
+        for Instance { runtime, peer: _ } in self.instance.take().into_iter().chain(self.second.take()) {
             runtime.shutdown_background();
         }
+    }
+
+    /// The other half of the service.
+    pub fn webhooks(&self) -> WebhooksServiceClient<Peer> {
+        let instance = self.instance.as_ref().expect("the service runs");
+        WebhooksServiceClient::new(instance.peer.clone())
     }
 
     /// Starts it again on the same database.
@@ -327,8 +335,8 @@ async fn run(
         address
     });
     let address = started.await.expect("the service starts");
-    let client = LifecycleServiceClient::new(channel(address, "lifecycle", tls(pki, "operator/test")));
-    (Instance { runtime }, client)
+    let peer = channel(address, "lifecycle", tls(pki, "operator/test"));
+    (Instance { runtime, peer: peer.clone() }, LifecycleServiceClient::new(peer))
 }
 
 impl Drop for World {

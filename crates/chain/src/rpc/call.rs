@@ -123,6 +123,18 @@ pub fn transaction(hash: B256) -> Call<Option<Transaction>> {
     Call::new("eth_getTransactionByHash", json!([hash]), json_value, QUICK)
 }
 
+/// The transactions of a block by its height; none if the node does not have it.
+#[must_use]
+pub fn transactions_of(block: u64) -> Call<Option<Vec<Transaction>>> {
+    #[derive(serde::Deserialize)]
+    struct Block {
+        transactions: Vec<Transaction>,
+    }
+    let read =
+        |raw: &str| json_value::<Option<Block>>(raw).map(|block| block.map(|block| block.transactions));
+    Call::new("eth_getBlockByNumber", json!([quantity(block), true]), read, LOGS)
+}
+
 /// A receipt; none while the node has not seen the transaction mined.
 #[must_use]
 pub fn receipt(hash: B256) -> Call<Option<Receipt>> {

@@ -286,6 +286,9 @@ pub struct CallFrame {
     pub to: Option<Address>,
     /// Calldata.
     pub input: Bytes,
+    /// Native value; none where the node leaves out a zero, and for delegate and static calls.
+    #[serde(default)]
+    pub value: Option<U256>,
     /// Why the call failed; none if it did not.
     #[serde(default)]
     pub error: Option<String>,
@@ -295,17 +298,27 @@ pub struct CallFrame {
 }
 
 impl CallFrame {
+    /// The plain calls of `caller` that took effect, in the order in which they were made.
+    #[must_use]
+    pub fn effective_calls_of(&self, caller: Address) -> Vec<&CallFrame> {
+        self.effective(|frame| frame.from == caller)
+    }
+
     /// The plain calls to `target` that took effect, in order: a call inside a failed one did not,
     /// and the delegate call of a proxy to its implementation is not counted a second time.
     #[must_use]
     pub fn effective_calls_to(&self, target: Address) -> Vec<&CallFrame> {
+        self.effective(|frame| frame.to == Some(target))
+    }
+
+    fn effective(&self, wanted: impl Fn(&CallFrame) -> bool) -> Vec<&CallFrame> {
         let mut found = Vec::new();
         let mut waiting = vec![self];
         while let Some(frame) = waiting.pop() {
             if frame.error.is_some() {
                 continue;
             }
-            if frame.kind == "CALL" && frame.to == Some(target) {
+            if frame.kind == "CALL" && wanted(frame) {
                 found.push(frame);
             }
             waiting.extend(frame.calls.iter().rev());

@@ -34,8 +34,45 @@ pub(super) fn checks(avatar: Avatar<'_>, is_png: bool) -> Vec<Check> {
     ];
     if is_png {
         checks.push(dimensions(bytes));
+    } else {
+        checks.extend(drawing(bytes));
     }
     checks
+}
+
+/// An SVG has no pixels: its sides are compared, and it must only draw, because browsers of others show it.
+fn drawing(bytes: &[u8]) -> [Check; 2] {
+    let text = String::from_utf8_lossy(bytes).to_lowercase();
+    let root = text.split_once("<svg").and_then(|(_, rest)| rest.split_once('>')).map(|(root, _)| root);
+    let square = match root.and_then(svg_sides) {
+        Some((width, height)) => warns_unless(
+            "LISTING_IMAGE_DIMENSIONS",
+            width == height,
+            &format!("the image is square (it has {width} x {height})"),
+        ),
+        None => warns_unless("LISTING_IMAGE_DIMENSIONS", false, "the image is an SVG that says its sides"),
+    };
+    let active = ["<script", "<foreignobject", "javascript:", " onload", " onclick", " onerror", "<iframe"];
+    let outside = ["href=\"http", "href='http", "url(http", "<!entity"];
+    let draws = !active.iter().chain(&outside).any(|part| text.contains(part));
+    [
+        square,
+        warns_unless("LISTING_IMAGE_PASSIVE", draws, "the SVG only draws: no script, nothing from elsewhere"),
+    ]
+}
+
+/// Width and height of the view box, else of the element, as they are written.
+fn svg_sides(root: &str) -> Option<(String, String)> {
+    let attribute = |name: &str| {
+        let (_, rest) = root.split_once(&format!("{name}="))?;
+        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        rest.get(1..)?.split(quote).next()
+    };
+    if let Some(view) = attribute("viewbox") {
+        let mut numbers = view.split([' ', ',']).filter(|part| !part.is_empty()).skip(2);
+        return Some((numbers.next()?.to_owned(), numbers.next()?.to_owned()));
+    }
+    Some((attribute(" width")?.to_owned(), attribute(" height")?.to_owned()))
 }
 
 fn dimensions(bytes: &[u8]) -> Check {

@@ -62,7 +62,8 @@ fn every_broken_rule_is_named_and_nothing_else() {
     for (spoil, expected) in table {
         let mut entry = good();
         spoil(&mut entry);
-        let image = png(128, 128);
+        let drawn = entry.avatar.ends_with(".svg");
+        let image = if drawn { svg("viewBox=\"0 0 1 1\"", "") } else { png(128, 128) };
         assert_eq!(broken(&entry.check(&[], Avatar::File(&image))), expected, "{entry:?}");
     }
 }
@@ -158,5 +159,120 @@ proptest! {
             lst_name: Some(text.clone()), lst_url: Some(text),
         };
         let _ = entry.check(std::slice::from_ref(&entry), Avatar::File(&image));
+    }
+}
+
+fn svg(root: &str, inner: &str) -> Vec<u8> {
+    format!("<?xml version=\"1.0\"?><svg {root}>{inner}</svg>").into_bytes()
+}
+
+#[test]
+fn drawings_are_square_and_only_draw() {
+    let entry = Entry { avatar: "{BASEDIR}/assets/Nodies.svg".to_owned(), ..good() };
+    let table: [(&str, &str, &[&str]); 7] = [
+        ("viewBox=\"0 0 24 24\"", "<path d=\"\"/>", &[]),
+        ("width=\"200px\" height=\"200px\"", "", &[]),
+        ("width=\"200\" height=\"100\"", "", &["LISTING_IMAGE_DIMENSIONS"]),
+        ("viewBox=\"0 0 24 30\" width=\"1\" height=\"1\"", "", &["LISTING_IMAGE_DIMENSIONS"]),
+        ("", "", &["LISTING_IMAGE_DIMENSIONS"]),
+        ("viewBox=\"0,0,24,24\"", "<script>alert(1)</script>", &["LISTING_IMAGE_PASSIVE"]),
+        ("viewBox=\"0 0 1 1\"", "<image href=\"https://a.b/c\"/>", &["LISTING_IMAGE_PASSIVE"]),
+    ];
+    for (root, inner, expected) in table {
+        let image = svg(root, inner);
+        let names: Vec<_> = broken(&entry.check(&[], Avatar::File(&image))).iter().map(|one| one.0).collect();
+        assert_eq!(names, expected, "{root} {inner}");
+    }
+}
+
+fn checked(text: &str, base: Option<&str>) -> Checked {
+    check_file(text, base, |_| Avatar::Unseen)
+}
+
+fn file_rules(checked: &Checked) -> Vec<(&'static str, Verdict)> {
+    broken(&checked.checks)
+}
+
+fn second() -> Entry {
+    let key = PublicKey::from_bytes(
+        &k256::SecretKey::from_slice(&[7; 32]).expect("a secret").public_key().to_sec1_bytes(),
+    );
+    let named = Entry { name: "Second".to_owned(), avatar: "second.svg".to_owned(), ..good() };
+    named.of(Address::repeat_byte(0xcd), &key.expect("a key"))
+}
+
+#[test]
+fn a_file_is_read_formatted_and_judged_entry_by_entry() {
+    let text = file_json(&[good(), second()]);
+    let whole = checked(&text, Some(&file_json(&[good()])));
+    assert_eq!(file_rules(&whole), []);
+    assert_eq!(whole.entries.iter().map(|one| one.entry.clone()).collect::<Vec<_>>(), [good(), second()]);
+    assert_eq!(whole.formatted, text);
+    assert!(whole.passes());
+    let ugly = text.replace("  \"name\"", "\t\"name\"").replace(": ", ":");
+    let ugly = checked(&ugly, None);
+    assert_eq!(file_rules(&ugly), [("LISTING_FORMAT", Verdict::Fail)]);
+    assert_eq!(ugly.formatted, text, "and how it should be is told");
+    assert!(!ugly.passes());
+}
+
+#[test]
+fn rules_of_the_file_are_named() {
+    let both = file_json(&[good(), second()]);
+    type Broken<'a> = &'a [(&'a str, Verdict)];
+    let table: [(&str, Option<&str>, Broken<'_>); 5] = [
+        ("{", None, &[("LISTING_FILE_JSON", Verdict::Fail)]),
+        ("{}\n", None, &[("LISTING_FILE_LIST", Verdict::Fail)]),
+        (&both, Some("[]"), &[]),
+        (&both, Some(&file_json(&[second()])), &[("LISTING_APPENDED", Verdict::Warn)]),
+        ("[]", None, &[("LISTING_FORMAT", Verdict::Fail)]),
+    ];
+    for (text, base, expected) in table {
+        assert_eq!(file_rules(&checked(text, base)), expected, "{text}");
+    }
+    let twice = checked(&file_json(&[good(), good()]), None);
+    for one in &twice.entries {
+        let names: Vec<_> = broken(&one.checks).iter().map(|one| one.0).collect();
+        assert!(names.contains(&"LISTING_NAME_UNIQUE") && names.contains(&"LISTING_SEQ_ADDR_UNIQUE"));
+    }
+    let odd = checked("[\n  5,\n  { \"name\": 5 }\n]\n", None);
+    for one in &odd.entries {
+        assert!(broken(&one.checks).contains(&("LISTING_FIELDS", Verdict::Fail)));
+    }
+}
+
+/// Taken from prettier 3 by hand: what it makes of the texts that listings may hold besides our fields.
+#[test]
+fn other_fields_are_laid_out_as_prettier_does() {
+    let table = [
+        ("[ ]", "[]\n"),
+        ("[{\"a\":1}]", "[{ \"a\": 1 }]\n"),
+        ("[{\n\"a\":1}]", "[\n  {\n    \"a\": 1\n  }\n]\n"),
+        (
+            "[{\"a\":1,\"b\":2},{\"a\":1,\"b\":2}]",
+            "[\n  { \"a\": 1, \"b\": 2 },\n  { \"a\": 1, \"b\": 2 }\n]\n",
+        ),
+        ("{\"a\": [\"x\",\"\\u00e4 \\\"\"]}", "{ \"a\": [\"x\", \"\\u00e4 \\\"\"] }\n"),
+    ];
+    for (text, expected) in table {
+        assert_eq!(layout::formatted(text).as_deref(), Some(expected), "{text}");
+    }
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(80));
+    assert_eq!(layout::formatted(&long), Some(format!("{{\n  \"a\": \"{}\"\n}}\n", "x".repeat(80))));
+    assert_eq!(layout::formatted("{"), None);
+}
+
+proptest! {
+    #[test]
+    fn what_we_write_is_formatted_and_formatting_again_changes_nothing(name in any::<String>(), desc in any::<String>()) {
+        let text = file_json(&[Entry { name, desc, ..good() }, second()]);
+        let once = layout::formatted(&text);
+        prop_assert_eq!(once.as_deref(), Some(text.as_str()));
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in any::<String>()) {
+        let _ = checked(&text, Some(&text));
+        let _ = check_entry(&text, |_| Avatar::Missing);
     }
 }

@@ -2,7 +2,6 @@
 
 pub mod client;
 pub mod gauges;
-pub mod policy;
 pub mod probe;
 pub mod report;
 pub mod settled;

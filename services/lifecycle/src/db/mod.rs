@@ -3,8 +3,10 @@
 pub mod account_key;
 pub mod attempt;
 pub mod cursor;
+pub mod delivery;
 pub mod flag;
 pub mod lane;
+pub mod notification;
 pub mod operation;
 pub mod position;
 pub mod producer;
@@ -14,6 +16,8 @@ pub mod step;
 pub mod transaction;
 pub mod transition;
 pub mod undo;
+pub mod webhook;
+pub mod webhook_secret;
 pub mod whitelist;
 
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};

@@ -1,6 +1,6 @@
 //! The calls of operations. One row is one nonce for ever.
 
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{Address, B256, U256};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::Error;
 use store::column::{Addr, Hash, Wei};
@@ -204,6 +204,20 @@ pub async fn set_state<C: ConnectionTrait>(
 ) -> Result<(), Error> {
     let sql = "UPDATE lifecycle.transaction SET state = $2, finalized = $3 WHERE id = $1";
     execute(tx, "moving a transaction", sql, [id.into(), state.into(), finalized.into()]).await?;
+    Ok(())
+}
+
+/// Notes that a wallet did the call inside a transaction of `account`, which pays and whose nonce it has.
+pub async fn carried<C: ConnectionTrait>(
+    tx: &C,
+    id: Uuid,
+    account: Address,
+    nonce: i64,
+    hash: B256,
+) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET state = 'SIGNED', account = $2, nonce = $3, hash = $4 WHERE id = $1";
+    let values = [id.into(), Addr(account).into(), nonce.into(), Hash(hash).into()];
+    execute(tx, "noting a call inside another transaction", sql, values).await?;
     Ok(())
 }
 

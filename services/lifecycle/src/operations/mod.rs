@@ -1,7 +1,9 @@
 //! One file for each verb: load, let `domain` decide, store. The nine operations share one plan.
 
+pub mod batch;
 pub mod cancel;
 pub mod create;
+pub mod export;
 pub mod facts;
 pub mod listing;
 pub mod once;
@@ -13,3 +15,4 @@ pub mod subject;
 pub mod submit;
 pub mod update;
 pub mod view;
+pub mod webhooks;

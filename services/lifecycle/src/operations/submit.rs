@@ -5,6 +5,7 @@ use alloy_primitives::{B256, Bytes};
 use api::lifecycle::v1::submit_transaction_request::Transaction;
 use api::lifecycle::v1::{SubmitTransactionRequest, SubmitTransactionResponse};
 use api::{convert, reasons};
+use bundle::{Contracts, Meaning};
 use chain::rpc::{BlockId, call};
 use runtime::errors::Refusal;
 use sea_orm::ConnectionTrait;
@@ -13,7 +14,7 @@ use store::in_transaction;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::view;
+use super::{batch, view};
 use crate::db::operation::State;
 use crate::db::{attempt, cursor, operation, transaction};
 use crate::error::Error;
@@ -51,13 +52,27 @@ pub async fn run(
     }
     let chain = fleet.network("network", &row.network)?;
     let submitted = read(chain, asked).await?;
+    if submitted.raw.is_none() && holds_calls(fleet, id, &submitted.signed).await? {
+        batch::bind(fleet, chain, id, &submitted.signed).await?;
+        return shown(fleet, id).await;
+    }
     let (planned, may_send) = bind(fleet, chain, id, &submitted).await?;
     // Kept signed while the network is held: the confirm loop sends it afterwards. What a wallet sent itself is followed.
     if may_send || submitted.raw.is_none() {
         send(fleet, chain, &planned, &submitted).await?;
     }
+    shown(fleet, id).await
+}
+
+async fn shown(fleet: &Fleet, id: Uuid) -> Result<SubmitTransactionResponse, Error> {
     let row = operation::of_id(&fleet.db, id).await?.ok_or_else(|| missing(id))?;
     Ok(SubmitTransactionResponse { operation: Some(view::operation_of(&fleet.db, row).await?) })
+}
+
+/// Whether what a wallet sent may be a batch, and is not one that is followed already.
+async fn holds_calls(fleet: &Fleet, id: Uuid, found: &Signed) -> Result<bool, Error> {
+    let calls = transaction::of_operation(&fleet.db, id).await?;
+    Ok(batch::may_hold(&calls, found))
 }
 
 async fn read(chain: &Chain, asked: Transaction) -> Result<Submitted, Error> {
@@ -81,19 +96,7 @@ async fn look_up(chain: &Chain, hash: B256) -> Result<Signed, Error> {
         Refusal::new(&reasons::TRANSACTION_NOT_SEEN, format!("no endpoint knows transaction {hash}"))
             .meta("transaction_hash", hash)
     })?;
-    Ok(Signed {
-        hash: found.hash,
-        sender: found.from,
-        chain_id: chain.chain_id,
-        nonce: found.nonce,
-        // A creation has no target, and so is no call that we prepared.
-        target: found.to.unwrap_or_default(),
-        value: found.value,
-        data: found.input,
-        gas_limit: 0,
-        max_fee: 0,
-        max_priority: 0,
-    })
+    Ok(Signed::of_chain(found, chain.chain_id))
 }
 
 /// Finds the prepared call that this is, keeps the signed form before anything is sent, and says whether it may be.
@@ -109,10 +112,12 @@ async fn bind(
             let hold = cursor::hold(&*tx, &chain.name).await?;
             let row = operation::lock(&*tx, id).await?.ok_or_else(|| missing(id))?;
             let calls = transaction::of_operation(&*tx, id).await?;
-            let planned = matching(&calls, &submitted.signed)?;
-            if is_known(&*tx, planned.id, submitted.signed.hash).await? {
-                return Ok((planned, hold.is_none()));
+            for one in &calls {
+                if is_known(&*tx, one.id, submitted.signed.hash).await? {
+                    return Ok((one.clone(), hold.is_none()));
+                }
             }
+            let planned = matching(chain, &calls, &submitted.signed)?;
             still_open(&row)?;
             let planned = with_nonce(planned, &submitted.signed)?;
             let form = attempt::Row {
@@ -163,20 +168,36 @@ fn still_open(row: &operation::Row) -> Result<(), Error> {
     }
 }
 
-fn expired(row: &operation::Row) -> Error {
+/// It is too late for what was prepared.
+pub fn expired(row: &operation::Row) -> Error {
     Refusal::new(&reasons::OPERATION_EXPIRED, format!("operation {} has expired", row.id)).into()
 }
 
 /// The prepared call that is exactly this transaction.
-fn matching(calls: &[transaction::Row], signed: &Signed) -> Result<transaction::Row, Error> {
+fn matching(chain: &Chain, calls: &[transaction::Row], signed: &Signed) -> Result<transaction::Row, Error> {
     if let Some(call) = calls.iter().find(|call| signed::difference(signed, call).is_none()) {
         return Ok(call.clone());
     }
     // Told about the call that is next: most likely that is the one that was meant.
     let next = calls.iter().find(|call| call.nonce.is_none()).or(calls.last());
     let differs = next.and_then(|call| signed::difference(signed, call)).unwrap_or("call");
-    let words = format!("the {differs} is not the one that was prepared");
+    let words = match next.filter(|_| differs == "data").and_then(|call| meant(chain, call, signed)) {
+        Some((prepared, found)) => format!("it would {found}; prepared is to {prepared}"),
+        None => format!("the {differs} is not the one that was prepared"),
+    };
     Err(convert::bad(&reasons::TRANSACTION_MISMATCH, "transaction", words).meta("differs", differs).into())
+}
+
+/// What was prepared and what was signed instead, in words, where both are calls of ours.
+fn meant(chain: &Chain, call: &transaction::Row, signed: &Signed) -> Option<(String, String)> {
+    let contracts = contracts(chain);
+    let words = |to, value, data: &[u8]| Some(Meaning::of(to, value, data, &contracts).ok()?.words());
+    Some((call.words.clone(), words(signed.target, signed.value, &signed.data)?))
+}
+
+/// The contracts of a network as bundles name them.
+pub fn contracts(chain: &Chain) -> Contracts {
+    Contracts { locking_pool: chain.locking_pool, locking_info: chain.locking_info, metis: chain.metis }
 }
 
 /// A second form of the same call must replace the first, not stand beside it.

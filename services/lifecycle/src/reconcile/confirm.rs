@@ -23,8 +23,8 @@ use crate::operations::{postcondition, subject};
 
 /// What a look found out about the chain before it looks at transactions.
 #[derive(Debug, Clone, Copy)]
-struct Tip {
-    head: u64,
+pub struct Tip {
+    pub head: u64,
     finalized: u64,
     /// L1 block up to which events are applied.
     applied: i64,
@@ -302,6 +302,10 @@ impl Confirm<'_> {
         tip: Tip,
     ) -> Result<(), Error> {
         let Some(nonce) = row.nonce.and_then(|nonce| u64::try_from(nonce).ok()) else { return Ok(()) };
+        let stored = operation::of_id(&self.fleet.db, row.operation).await?;
+        if stored.as_ref().is_some_and(|one| !one.is_managed()) && self.wallet_spent(row, nonce, tip).await? {
+            return Ok(());
+        }
         // Deep enough that the other transaction will stay.
         let settled = BlockId::Number(tip.head.saturating_sub(self.chain.confirmations));
         let spent = self.chain.l1.ask(call::nonce(row.account.0, settled)).await?;
@@ -311,7 +315,6 @@ impl Confirm<'_> {
         // Managed ones are the business of their lane, which may also raise the fees.
         let waited =
             tip.head.saturating_sub(row.broadcast_block.and_then(|at| u64::try_from(at).ok()).unwrap_or(0));
-        let stored = operation::of_id(&self.fleet.db, row.operation).await?;
         let is_wallets = stored.as_ref().is_some_and(|one| !one.is_managed() || one.state().is_final());
         if is_wallets
             && (row.state == transaction::SIGNED || waited >= self.fleet.config.replace_after_blocks)

@@ -2,26 +2,28 @@
 
 mod lists;
 mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 
 use api::lifecycle::v1::lifecycle_service_server::LifecycleService;
 use api::lifecycle::v1::{
     BuildListingRequest, BuildListingResponse, CancelOperationRequest, CancelOperationResponse,
-    CreateOperationRequest, CreateOperationResponse, GetOperationRequest, GetOperationResponse,
-    GetSequencerRequest, GetSequencerResponse, ListOperationsRequest, ListOperationsResponse,
-    ListSequencersRequest, ListSequencersResponse, ListTransitionsRequest, ListTransitionsResponse,
-    PreflightOperationRequest, PreflightOperationResponse, RegisterSequencerRequest,
-    RegisterSequencerResponse, SubmitTransactionRequest, SubmitTransactionResponse, UpdateSequencerRequest,
-    UpdateSequencerResponse, WatchOperationRequest, WatchOperationResponse, WatchTransitionsRequest,
-    WatchTransitionsResponse,
+    CreateOperationRequest, CreateOperationResponse, ExportPreparedOperationRequest,
+    ExportPreparedOperationResponse, GetOperationRequest, GetOperationResponse, GetSequencerRequest,
+    GetSequencerResponse, ListOperationsRequest, ListOperationsResponse, ListSequencersRequest,
+    ListSequencersResponse, ListTransitionsRequest, ListTransitionsResponse, PreflightOperationRequest,
+    PreflightOperationResponse, RegisterSequencerRequest, RegisterSequencerResponse,
+    SubmitTransactionRequest, SubmitTransactionResponse, UpdateSequencerRequest, UpdateSequencerResponse,
+    ValidateListingRequest, ValidateListingResponse, WatchOperationRequest, WatchOperationResponse,
+    WatchTransitionsRequest, WatchTransitionsResponse,
 };
 use runtime::server::identity;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::fleet::Fleet;
-use crate::operations::{cancel, create, listing, preflight, register, submit, update};
+use crate::operations::{cancel, create, export, listing, preflight, register, submit, update};
 
 /// The service as the transport sees it.
 #[derive(Debug, Clone)]
@@ -138,5 +140,19 @@ impl LifecycleService for Rpc {
         request: Request<BuildListingRequest>,
     ) -> Result<Response<BuildListingResponse>, Status> {
         Ok(Response::new(listing::run(&self.fleet, request.into_inner()).await?))
+    }
+
+    async fn export_prepared_operation(
+        &self,
+        request: Request<ExportPreparedOperationRequest>,
+    ) -> Result<Response<ExportPreparedOperationResponse>, Status> {
+        Ok(Response::new(export::run(&self.fleet, request.into_inner()).await?))
+    }
+
+    async fn validate_listing(
+        &self,
+        request: Request<ValidateListingRequest>,
+    ) -> Result<Response<ValidateListingResponse>, Status> {
+        Ok(Response::new(listing::validate(&self.fleet, request.into_inner()).await?))
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod indexer;
 pub mod keys;
+pub mod receiver;
 pub mod wallet;

@@ -1,5 +1,5 @@
-//! Which addresses a node may have: this service connects to them for whoever may register a node, so that it must
-//! not reach what its operator has not opened. Pure; `client` asks it before every connection.
+//! Which addresses a URL of somebody else may lead to: a service connects to them for whoever may name a node or a
+//! webhook, so that it must not reach what its operator has not opened. Pure; the client asks it before every connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,17 +8,18 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 /// Why an address is not connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
-    /// No node is there, but things that must not be reached are.
+    /// Nothing honest is there, but things that must not be reached are.
     #[error("leads to {0} address, which is never allowed")]
     Never(&'static str),
-    /// A node can be there, but the configuration must say so.
-    #[error("leads to {0} address, which indexer.nodes.allow does not hold")]
-    NotAllowed(&'static str),
+    /// It may be honest, but the configuration must say so: the kind of address, and the setting.
+    #[error("leads to {0} address, which {1} does not hold")]
+    NotAllowed(&'static str, &'static str),
 }
 
 /// What the configuration allows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
+    setting: &'static str,
     allow: Vec<IpNet>,
 }
 
@@ -30,7 +31,7 @@ const fn v6(first: u16, second: u16, third: u16, last: u16, prefix: u8) -> IpNet
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, second, third, 0, 0, 0, 0, last), prefix))
 }
 
-/// Where no node is, whatever the configuration says. Clouds answer with credentials at some of these.
+/// Where nothing of ours is, whatever the configuration says. Clouds answer with credentials at some of these.
 const NEVER: &[(IpNet, &str)] = &[
     (v4(0, 0, 0, 0, 8), "an unspecified"),
     (v4(169, 254, 0, 0, 16), "a link-local"),
@@ -46,7 +47,7 @@ const NEVER: &[(IpNet, &str)] = &[
     (v6(0xff00, 0, 0, 0, 8), "a multicast"),
 ];
 
-/// Where nodes are only if the operator says so.
+/// Where something of ours is only if the operator says so.
 const INSIDE: &[(IpNet, &str)] = &[
     (v4(127, 0, 0, 0, 8), "a loopback"),
     (v4(10, 0, 0, 0, 8), "a private"),
@@ -72,12 +73,13 @@ const INSIDE: &[(IpNet, &str)] = &[
 ];
 
 impl Policy {
-    /// Public addresses, and the named networks.
-    pub fn new(allow: Vec<IpNet>) -> Self {
-        Self { allow }
+    /// Public addresses, and the networks that `setting` of the configuration names.
+    #[must_use]
+    pub fn new(setting: &'static str, allow: Vec<IpNet>) -> Self {
+        Self { setting, allow }
     }
 
-    /// Whether a node may be at an address.
+    /// Whether an address may be connected to.
     ///
     /// # Errors
     /// [`Forbidden`] with the kind of the address.
@@ -92,7 +94,7 @@ impl Policy {
         if self.allow.iter().any(|net| net.contains(&address)) {
             return Ok(());
         }
-        kind(INSIDE).map_or(Ok(()), |kind| Err(Forbidden::NotAllowed(kind)))
+        kind(INSIDE).map_or(Ok(()), |kind| Err(Forbidden::NotAllowed(kind, self.setting)))
     }
 
     /// Of these addresses those that are allowed.
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
 
     fn policy(allow: &[&str]) -> Policy {
-        Policy::new(allow.iter().map(|net| net.parse().expect("a network")).collect())
+        Policy::new("the.setting", allow.iter().map(|net| net.parse().expect("a network")).collect())
     }
 
     #[test]
@@ -184,9 +186,9 @@ mod tests {
             ("2002:a9fe:a9fe::1", Some("a link-local")),
         ];
         for (text, kind) in cases {
-            let found = Policy::default().check(text.parse().expect("an address"));
+            let found = policy(&[]).check(text.parse().expect("an address"));
             let found = found.err().map(|why| match why {
-                Forbidden::Never(kind) | Forbidden::NotAllowed(kind) => kind,
+                Forbidden::Never(kind) | Forbidden::NotAllowed(kind, _) => kind,
             });
             assert_eq!(found, kind, "{text}");
         }
@@ -199,7 +201,7 @@ mod tests {
             assert_eq!(some.check(text.parse().expect("an address")), Ok(()), "{text}");
         }
         let outside = some.check("10.2.0.1".parse().expect("an address"));
-        assert_eq!(outside, Err(Forbidden::NotAllowed("a private")));
+        assert_eq!(outside, Err(Forbidden::NotAllowed("a private", "the.setting")));
         let all = policy(&["0.0.0.0/0", "::/0"]);
         for text in ["169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0", "fd00:ec2::254", "255.255.255.255"]
         {
@@ -212,9 +214,9 @@ mod tests {
     fn of_a_names_addresses_only_the_allowed_ones_are_left() {
         let address = |text: &str| text.parse::<IpAddr>().expect("an address");
         let mixed = [address("127.0.0.1"), address("8.8.8.8")];
-        assert_eq!(Policy::default().allowed(&mixed), Ok(vec![address("8.8.8.8")]));
+        assert_eq!(policy(&[]).allowed(&mixed), Ok(vec![address("8.8.8.8")]));
         let inside = [address("127.0.0.1"), address("fe80::1")];
-        assert_eq!(Policy::default().allowed(&inside), Err(Forbidden::NotAllowed("a loopback")));
-        assert_eq!(Policy::default().allowed(&[]), Ok(vec![]));
+        assert_eq!(policy(&[]).allowed(&inside), Err(Forbidden::NotAllowed("a loopback", "the.setting")));
+        assert_eq!(policy(&[]).allowed(&[]), Ok(vec![]));
     }
 }

@@ -52,6 +52,12 @@ enum Command {
     /// Operations and what became of them.
     #[command(subcommand)]
     Operation(commands::operation::Command),
+    /// One operation for many sequencers, by label.
+    #[command(subcommand)]
+    Fleet(commands::fleet::Command),
+    /// What is done again and again, or when the chain allows it.
+    #[command(subcommand)]
+    Schedule(commands::schedule::Command),
     #[command(flatten)]
     Verb(commands::verb::Verb),
     /// Keys, backups and drills.
@@ -97,6 +103,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return commands::operation::preflight(preflight, &session, &out).await;
         }
         Command::Operation(command) => commands::operation::run(command, &session, &out).await?,
+        Command::Fleet(command) => commands::fleet::run(command, &session, &out).await?,
+        Command::Schedule(command) => commands::schedule::run(command, &session, &out).await?,
         Command::Verb(verb) => return commands::operation::verb(verb, &session, &out).await,
         Command::Keys(command) => commands::keys::run(command, &session, &out).await?,
         Command::Audit(command) => return commands::audit::run(command, &session, &out).await,

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod chain;
 mod confirm;
 mod confirm_floor;
+pub mod fleet;
 pub mod keys;
 mod keys_approval;
 mod keys_backends;
@@ -11,8 +12,10 @@ mod keys_policy;
 pub mod node;
 pub mod operation;
 pub mod rewards;
+pub mod schedule;
 pub mod sequencer;
 pub mod status;
+mod terms;
 pub mod verb;
 
 use std::collections::BTreeMap;

@@ -95,6 +95,7 @@ async fn register(context: Arc<Context>, args: Args, caller: Caller) -> Result<V
         labels,
         listing,
         validate_only: args.flag("validateOnly"),
+        terms: None,
     };
     Ok(wire::json(context.neighbours.lifecycle.clone().register_sequencer(request).await?.get_ref()))
 }

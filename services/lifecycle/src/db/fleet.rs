@@ -232,7 +232,7 @@ pub async fn give_up<C: ConnectionTrait>(
     let sql = "UPDATE lifecycle.fleet_member m SET state = $4, reason = $2, reason_code = $3 \
                WHERE fleet = $1 AND state = 'PLANNED' \
                AND NOT EXISTS (SELECT FROM lifecycle.operation o WHERE o.request_id = m.request_id)";
-    let values = [fleet.into(), reason.into(), reason_code.into()];
+    let values = [fleet.into(), reason.into(), reason_code.into(), NOT_BEGUN.into()];
     execute(tx, "giving up members of a fleet", sql, values).await?;
     Ok(())
 }

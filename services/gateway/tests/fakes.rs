@@ -213,6 +213,8 @@ service! { LifecycleService in lifecycle {
     get_operation: GetOperationRequest => GetOperationResponse = lifecycle::GetOperationResponse { operation: Some(operation()) };
     list_operations: ListOperationsRequest => ListOperationsResponse = Default::default();
     build_listing: BuildListingRequest => BuildListingResponse = lifecycle::BuildListingResponse { json: "{}".to_owned(), checks: vec![] };
+    approve_operation: ApproveOperationRequest => ApproveOperationResponse = lifecycle::ApproveOperationResponse::default();
+    reject_operation: RejectOperationRequest => RejectOperationResponse = lifecycle::RejectOperationResponse::default();
 }
     type WatchTransitionsStream = BoxStream<'static, Result<lifecycle::WatchTransitionsResponse, Status>>;
     type WatchOperationStream = BoxStream<'static, Result<lifecycle::WatchOperationResponse, Status>>;

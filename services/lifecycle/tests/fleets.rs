@@ -130,10 +130,10 @@ async fn a_fleet_claims_after_its_canary_with_a_result_for_each() {
     assert_eq!(results(&members[..3]), confirmed);
     assert_eq!(results(&members[3..]), [("zulu", "SKIPPED")]);
     let canary = world.operation(&members[0].operation).await;
-    let proven = canary.steps.last().unwrap().time.clone().unwrap();
+    let proven = canary.steps.last().unwrap().time.unwrap();
     for other in &members[1..3] {
         let other = world.operation(&other.operation).await;
-        let begun = other.create_time.clone().unwrap();
+        let begun = other.create_time.unwrap();
         assert!((proven.seconds, proven.nanos) <= (begun.seconds, begun.nanos), "the canary goes first");
         assert_eq!(other.terms.unwrap().origin, format!("fleet/{}", first.id));
     }

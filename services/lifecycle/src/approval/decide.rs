@@ -121,7 +121,7 @@ async fn decide(fleet: &Fleet, id: Uuid, identity: &str, said: Said) -> Result<O
                 }
             }
             let row = operation::of_id(&*tx, id).await?.ok_or_else(|| submit::missing(id))?;
-            Ok::<_, Error>(view::operation_of(&*tx, row).await?)
+            view::operation_of(&*tx, row).await
         })
     })
     .await?;

@@ -70,7 +70,7 @@ pub async fn run(fleet: &Fleet, id: Uuid, identity: &str, wish: Wish) -> Result<
                 store::notify::notify(&*tx, operation::CHANNEL, &id.to_string()).await?;
             }
             let row = table::of_id(&*tx, id).await?.ok_or_else(|| missing(id))?;
-            Ok::<_, Error>(view::fleet_of(&*tx, row).await?)
+            view::fleet_of(&*tx, row).await
         })
     })
     .await?;

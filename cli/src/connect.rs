@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail};
 use api::indexer::v1::indexer_service_client::IndexerServiceClient;
 use api::indexer::v1::nodes_service_client::NodesServiceClient;
 use api::keys::v1::keys_service_client::KeysServiceClient;
+use api::lifecycle::v1::fleet_service_client::FleetServiceClient;
 use api::lifecycle::v1::lifecycle_service_client::LifecycleServiceClient;
+use api::lifecycle::v1::schedule_service_client::ScheduleServiceClient;
 use api::lifecycle::v1::webhooks_service_client::WebhooksServiceClient;
 use api::rewards::v1::rewards_service_client::RewardsServiceClient;
 use runtime::client::{self, Peer};
@@ -94,6 +96,16 @@ impl Session {
     /// The webhooks of lifecycle.
     pub fn webhooks(&self) -> WebhooksServiceClient<Peer> {
         WebhooksServiceClient::new(self.peer(&self.file.addresses.lifecycle, "lifecycle"))
+    }
+
+    /// Fleet operations of lifecycle.
+    pub fn fleets(&self) -> FleetServiceClient<Peer> {
+        FleetServiceClient::new(self.peer(&self.file.addresses.lifecycle, "lifecycle"))
+    }
+
+    /// Schedules of lifecycle.
+    pub fn schedules(&self) -> ScheduleServiceClient<Peer> {
+        ScheduleServiceClient::new(self.peer(&self.file.addresses.lifecycle, "lifecycle"))
     }
 
     /// Rewards.

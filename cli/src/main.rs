@@ -61,6 +61,12 @@ enum Command {
     /// Endpoints that are told what happens.
     #[command(subcommand)]
     Webhook(commands::webhook::Command),
+    /// One operation for many sequencers, by label.
+    #[command(subcommand)]
+    Fleet(commands::fleet::Command),
+    /// What is done again and again, or when the chain allows it.
+    #[command(subcommand)]
+    Schedule(commands::schedule::Command),
     #[command(flatten)]
     Verb(commands::verb::Verb),
     /// Keys, backups and drills.
@@ -115,6 +121,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Offline(command) => commands::offline::run(command, &session, &out).await?,
         Command::Listing(command) => return commands::listing::run(&command, &out),
         Command::Webhook(command) => commands::webhook::run(command, &session, &out).await?,
+        Command::Fleet(command) => commands::fleet::run(command, &session, &out).await?,
+        Command::Schedule(command) => commands::schedule::run(command, &session, &out).await?,
         Command::Verb(verb) => return commands::operation::verb(verb, &session, &out).await,
         Command::Keys(command) => commands::keys::run(command, &session, &out).await?,
         Command::Audit(command) => return commands::audit::run(command, &session, &out).await,

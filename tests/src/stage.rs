@@ -138,6 +138,7 @@ pub fn managed(sequencer: &str, parameters: Parameters) -> CreateOperationReques
         parameters: Some(OperationParameters { parameters: Some(parameters) }),
         mode: OperationMode::Managed.into(),
         validate_only: false,
+        terms: None,
     }
 }
 

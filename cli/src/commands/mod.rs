@@ -4,6 +4,7 @@ pub mod audit;
 pub mod chain;
 mod confirm;
 mod confirm_floor;
+pub mod fleet;
 pub mod keys;
 mod keys_approval;
 mod keys_backends;
@@ -13,8 +14,10 @@ pub mod node;
 pub mod offline;
 pub mod operation;
 pub mod rewards;
+pub mod schedule;
 pub mod sequencer;
 pub mod status;
+mod terms;
 pub mod verb;
 pub mod webhook;
 

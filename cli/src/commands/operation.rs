@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::lifecycle::v1::{
-    CancelOperationRequest, CreateOperationRequest, GetOperationRequest, ListOperationsRequest, Operation,
-    OperationMode, OperationParameters, OperationState, PreflightOperationRequest, WatchOperationRequest,
+    ApproveOperationRequest, CancelOperationRequest, CreateOperationRequest, GetOperationRequest,
+    ListOperationsRequest, Operation, OperationMode, OperationParameters, OperationState,
+    PreflightOperationRequest, RejectOperationRequest, WatchOperationRequest,
 };
 use api::types::v1::{Check, OperationKind, Verdict};
 use clap::{Args, Subcommand};
@@ -41,6 +42,25 @@ pub enum Command {
         #[arg(long, default_value = "cancelled by the operator")]
         reason: String,
     },
+    /// Says yes to an operation of somebody else, by the digest that `operation get` shows.
+    Approve {
+        /// Operation id.
+        id: String,
+        /// Digest of what was read.
+        #[arg(long)]
+        digest: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Says no to an operation that waits for approvals, which ends it.
+    Reject {
+        /// Operation id.
+        id: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
 }
 
 /// `preflight`.
@@ -71,6 +91,7 @@ pub async fn verb(verb: Verb, session: &Session, out: &Printer) -> Result<ExitCo
         parameters: Some(parameters),
         mode: OperationMode::Managed.into(),
         validate_only: false,
+        terms: manner.terms.asked()?,
     };
     let answer = session.lifecycle().create_operation(request).await?.into_inner();
     let operation = answer.operation.context("lifecycle answered without an operation")?;
@@ -127,6 +148,16 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
         }
         Command::Get { id } => {
             let answer = session.lifecycle().get_operation(GetOperationRequest { id }).await?.into_inner();
+            print(out, &answer.operation.context("lifecycle answered without an operation")?)
+        }
+        Command::Approve { id, digest, reason } => {
+            let request = ApproveOperationRequest { id, digest, reason };
+            let answer = session.lifecycle().approve_operation(request).await?.into_inner();
+            print(out, &answer.operation.context("lifecycle answered without an operation")?)
+        }
+        Command::Reject { id, reason } => {
+            let request = RejectOperationRequest { id, reason };
+            let answer = session.lifecycle().reject_operation(request).await?.into_inner();
             print(out, &answer.operation.context("lifecycle answered without an operation")?)
         }
         Command::Cancel { id, reason } => {
@@ -210,6 +241,12 @@ fn print(out: &Printer, operation: &Operation) -> Result<()> {
             .add(["operation", &operation.words])
             .add(["state", &state(operation)])
             .add(["why", &operation.reason]);
+        if let Some(terms) = &operation.terms {
+            rows.add(["waits", &terms.waits]).add(["digest", &terms.digest]);
+            for said in &terms.approvals {
+                rows.add([if said.approved { "approved by" } else { "rejected by" }, &said.identity]);
+            }
+        }
         for transaction in &operation.transactions {
             rows.add([&transaction.step, &format!("{} {}", transaction.state, transaction.hash)]);
         }

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use domain::amount::Metis;
 
 use super::sequencer::key_id;
+use super::terms::Terms;
 use crate::connect::Session;
 use crate::exit::usage;
 
@@ -69,6 +70,9 @@ pub struct Manner {
     /// Idempotency id; the same one never has two effects.
     #[arg(long)]
     pub request_id: Option<String>,
+    /// When it may begin and until when.
+    #[command(flatten)]
+    pub terms: Terms,
 }
 
 /// `lock`.

@@ -6,10 +6,12 @@
 
 pub mod address;
 pub mod amount;
+pub mod approval;
 pub mod epoch;
 pub mod exit;
 pub mod fee;
 pub mod flag;
+pub mod fleet;
 pub mod ids;
 pub mod listing;
 pub mod network;
@@ -19,3 +21,4 @@ pub mod preflight;
 pub mod pubkey;
 pub mod revert;
 pub mod reward;
+pub mod schedule;

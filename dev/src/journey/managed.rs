@@ -89,6 +89,7 @@ impl Managed {
             parameters: Some(OperationParameters { parameters: Some(parameters) }),
             mode: OperationMode::Managed.into(),
             validate_only: false,
+            terms: None,
         };
         let created = self.clients.lifecycle.create_operation(request).await?.into_inner();
         let id = created.operation.context("the operation")?.id;

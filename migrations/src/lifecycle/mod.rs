@@ -9,7 +9,8 @@ use crate::{Migration, frame, sql};
 pub const SCHEMA: &str = "lifecycle";
 
 /// Tables whose rows the service may add and read, but never change or remove.
-pub const APPEND_ONLY: &[&str] = &["transition", "transition_undo", "operation_step", "attempt"];
+pub const APPEND_ONLY: &[&str] =
+    &["transition", "transition_undo", "operation_step", "attempt", "approval", "schedule_run"];
 
 /// In the order in which they are applied; only ever added to.
 pub fn migrations() -> Vec<Migration> {
@@ -18,6 +19,7 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000002_lifecycle_register", m002_register::SQL),
         sql("m20261122_000003_lifecycle_operations", m003_operations::SQL),
         sql("m20261122_000004_lifecycle_hold", include_str!("m004_hold.sql")),
+        sql("m20261122_000007_lifecycle_workflows", include_str!("m007_workflows.sql")),
         sql("m20261122_000008_lifecycle_notify", include_str!("m008_notify.sql")),
     ]
 }

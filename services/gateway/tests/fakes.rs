@@ -213,6 +213,10 @@ service! { LifecycleService in lifecycle {
     get_operation: GetOperationRequest => GetOperationResponse = lifecycle::GetOperationResponse { operation: Some(operation()) };
     list_operations: ListOperationsRequest => ListOperationsResponse = Default::default();
     build_listing: BuildListingRequest => BuildListingResponse = lifecycle::BuildListingResponse { json: "{}".to_owned(), checks: vec![] };
+    export_prepared_operation: ExportPreparedOperationRequest => ExportPreparedOperationResponse = Default::default();
+    validate_listing: ValidateListingRequest => ValidateListingResponse = Default::default();
+    approve_operation: ApproveOperationRequest => ApproveOperationResponse = Default::default();
+    reject_operation: RejectOperationRequest => RejectOperationResponse = Default::default();
 }
     type WatchTransitionsStream = BoxStream<'static, Result<lifecycle::WatchTransitionsResponse, Status>>;
     type WatchOperationStream = BoxStream<'static, Result<lifecycle::WatchOperationResponse, Status>>;

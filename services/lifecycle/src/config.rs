@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use runtime::config::Secret;
 use serde::{Deserialize, Serialize};
 
+use crate::approval::config::Approvals;
 use crate::failpoint::{Action, Point};
 
 /// Settings of this service. The defaults suit mainnet.
@@ -30,6 +31,8 @@ pub struct Config {
     pub lease_ttl_ms: u64,
     /// Below this an account is flagged LOW_ETH, wei.
     pub low_eth_wei: u64,
+    /// When others must approve.
+    pub approvals: Approvals,
     /// For the tests of crashes: what happens at a point of a send. Refused unless every network is a devnet.
     pub failpoints: BTreeMap<Point, Action>,
     /// Notifications to endpoints of others.
@@ -78,6 +81,7 @@ impl Default for Config {
             facts_every_ms: 2_000,
             lease_ttl_ms: 6_000,
             low_eth_wei: 50_000_000_000_000_000,
+            approvals: Approvals::default(),
             failpoints: BTreeMap::new(),
             webhooks: Webhooks::default(),
         }

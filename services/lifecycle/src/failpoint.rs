@@ -1,4 +1,4 @@
-//! Places in a send where a test may stop the process, to prove that nothing is done twice or lost.
+//! Places in a send, and between the steps of workflows, where a test may stop the process, to prove that nothing is done twice or lost.
 //!
 //! They are always compiled, so that what is tested is what runs, and refused at start unless every network is a
 //! devnet by its chain id. A point is met on the first pass of a send only, never when a restarted lane resumes it:
@@ -23,6 +23,18 @@ pub enum Point {
     AfterStoreBeforeBroadcast,
     /// The bytes are sent, no answer is stored.
     AfterBroadcastBeforeRecord,
+    /// The first call of an operation is mined, the next one has no nonce yet.
+    BetweenSteps,
+    /// A fleet has decided to begin a member, its operation is not stored.
+    BeforeMember,
+    /// The operation of a member is stored, nothing else.
+    AfterMember,
+    /// A schedule has decided to act, its operation is not stored.
+    BeforeRun,
+    /// The operation of a schedule is stored, its decision is not.
+    AfterRun,
+    /// An operation is taken in that waits, its time has come, it is not moved on.
+    BeforeAdmission,
 }
 
 /// What happens there.

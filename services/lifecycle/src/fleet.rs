@@ -7,6 +7,7 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use api::{convert, reasons};
 use chain::pool::Pool;
+use domain::approval::Rule;
 use domain::network::Variant;
 use runtime::errors::Refusal;
 use sea_orm::DatabaseConnection;
@@ -15,6 +16,7 @@ use store::lease::Claim;
 use store::notify::Listener;
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::SCHEMA;
 use crate::failpoint::Failpoints;
@@ -52,6 +54,10 @@ pub struct Fleet {
     pub networks: BTreeMap<String, Arc<Chain>>,
     pub neighbours: Neighbours,
     pub config: Config,
+    /// When others must approve, from the configuration.
+    pub approval_rules: Vec<Rule>,
+    /// The wall clock.
+    pub clock: Clock,
     pub failpoints: Failpoints,
     pub desk: Desk,
     /// Notifications of all replicas.

@@ -1,11 +1,14 @@
 //! The lifecycle service: everything that is intended. The register, the state machine with its history, operations,
 //! and the transactions that carry them out. Only this service sends transactions; README.md tells the whole.
 
+mod approval;
+mod clock;
 mod config;
 mod db;
 mod error;
 mod failpoint;
 mod fleet;
+mod fleet_run;
 mod metrics;
 mod neighbours;
 mod notify;
@@ -13,12 +16,15 @@ mod operations;
 mod reconcile;
 mod request;
 mod rpc;
+mod schedule;
 mod signed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::lifecycle::v1::fleet_service_server::FleetServiceServer;
 use api::lifecycle::v1::lifecycle_service_server::LifecycleServiceServer;
+use api::lifecycle::v1::schedule_service_server::ScheduleServiceServer;
 use api::lifecycle::v1::webhooks_service_server::WebhooksServiceServer;
 use chain::config::{Invalid, Network};
 use chain::pool::PoolError;
@@ -34,6 +40,8 @@ use store::notify::{Wake, listener};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use approval::config::{ApprovalRule, Approvals};
+pub use clock::Clock;
 pub use config::{Config, Webhooks};
 pub use failpoint::{Action, NotADevnet, Point};
 use fleet::{Chain, Fleet};
@@ -89,6 +97,8 @@ pub enum BuildError {
     Failpoints(#[source] NotADevnet),
     #[error("preparing to send notifications")]
     Notifications(#[source] notify::Unusable),
+    #[error("reading lifecycle.approvals")]
+    Approvals(#[source] approval::config::Invalid),
     #[error("listening for notifications of the database")]
     Listen(#[source] store::Error),
 }
@@ -115,6 +125,7 @@ pub async fn build(
     let chain_ids = chains.values().map(|chain: &Arc<Chain>| chain.chain_id);
     let failpoints =
         failpoint::Failpoints::new(config.failpoints.clone(), chain_ids).map_err(BuildError::Failpoints)?;
+    let approval_rules = config.approvals.rules().map_err(BuildError::Approvals)?;
     let wakes = listener(&database, &[reconcile::follow::CHANNEL, db::operation::CHANNEL])
         .await
         .map_err(BuildError::Listen)?;
@@ -129,6 +140,8 @@ pub async fn build(
         networks: chains,
         neighbours: neighbours::Neighbours::new(indexer, keys),
         config,
+        approval_rules,
+        clock: Clock::default(),
         failpoints,
         wakes,
         work: watch::Sender::new(()),
@@ -164,6 +177,11 @@ async fn open(name: String, network: &Network) -> Result<Chain, BuildError> {
 }
 
 impl Service {
+    /// Its wall clock, which tests put forward.
+    pub fn clock(&self) -> Clock {
+        self.fleet.clock.clone()
+    }
+
     /// Serves gRPC and runs the loops until the shutdown, then gives the leases back.
     ///
     /// # Errors
@@ -176,20 +194,29 @@ impl Service {
                 reconcile::follow::run(fleet.clone(), chain.clone(), check, shutdown.clone()),
             );
             shutdown.spawn("lanes", reconcile::lanes::run(fleet.clone(), chain.clone(), shutdown.clone()));
+            shutdown.spawn("agenda", reconcile::agenda::run(fleet.clone(), chain.clone(), shutdown.clone()));
             shutdown.spawn("confirm", reconcile::confirm::run(fleet.clone(), chain, shutdown.clone()));
         }
         shutdown.spawn("notify", notify::courier::run(fleet.clone(), shutdown.clone()));
         shutdown.spawn("wake", wake(fleet.clone(), shutdown.clone()));
-        let rpc = rpc::Rpc::new(fleet);
+        let rpc = rpc::Rpc::new(fleet.clone());
         let webhooks = WebhooksServiceServer::new(rpc.clone())
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
         let service = LifecycleServiceServer::new(rpc)
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
+        let fleets = FleetServiceServer::new(fleet_run::rpc::Rpc::new(fleet.clone()))
+            .max_decoding_message_size(server::REQUEST_BYTES_MAX)
+            .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
+        let schedules = ScheduleServiceServer::new(schedule::rpc::Rpc::new(fleet))
+            .max_decoding_message_size(server::REQUEST_BYTES_MAX)
+            .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
         GrpcServer::builder(NAME, listener, tls, api::methods::grpc(), health)
             .add(service, api::DESCRIPTORS)
             .add(webhooks, api::DESCRIPTORS)
+            .add(fleets, api::DESCRIPTORS)
+            .add(schedules, api::DESCRIPTORS)
             .serve(shutdown)
             .await
             .map_err(RunError)

@@ -12,8 +12,8 @@ use crate::world::{DEADLINE, World, address, lock, owner_name, quick};
 /// Waits until the send has reached the failpoint, as far as the tables tell.
 async fn until_stuck(world: &World, id: &str, point: Point) {
     let wanted = match point {
-        Point::AfterNonce | Point::AfterSignBeforeStore => "PLANNED",
         Point::AfterStoreBeforeBroadcast | Point::AfterBroadcastBeforeRecord => "SIGNED",
+        _ => "PLANNED",
     };
     let signed = usize::from(point != Point::AfterNonce);
     wait_until(&format!("the send stands at {point:?}"), DEADLINE, || async {

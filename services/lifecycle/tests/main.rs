@@ -5,14 +5,18 @@
     reason = "the lint exempts only functions marked as tests, not what they share"
 )]
 
+mod approvals;
 mod crashes;
 mod fakes;
+mod fleets;
 mod history;
 mod hold;
 mod input;
 mod operations;
 mod prepared;
 mod reorg;
+mod schedules;
+mod terms;
 mod wallets;
 mod webhooks;
 mod world;

@@ -19,12 +19,13 @@ use api::lifecycle::v1::*;
 use chain::config::Network;
 use domain::amount::{Eth, Metis};
 use domain::network::Variant;
-use lifecycle::Config;
+use lifecycle::{Clock, Config};
 use runtime::client::{Peer, channel};
 use runtime::health::Health;
 use runtime::server::GrpcServer;
 use runtime::shutdown::Shutdown;
 use runtime::tls::{Tls, TlsConfig};
+use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 use testkit::contracts::{L1, L1Options, deploy_l1, node_key};
 use testkit::{Anvil, Pki, TestDb, wait_for};
@@ -65,6 +66,8 @@ struct Addresses {
 struct Instance {
     runtime: tokio::runtime::Runtime,
     peer: Peer,
+    address: SocketAddr,
+    clock: Clock,
 }
 
 /// Settings that make tests quick.
@@ -115,7 +118,7 @@ impl World {
 
     /// Kills the service in the middle of whatever it does.
     pub fn kill(&mut self) {
-        for Instance { runtime, peer: _ } in self.instance.take().into_iter().chain(self.second.take()) {
+        for Instance { runtime, .. } in self.instance.take().into_iter().chain(self.second.take()) {
             runtime.shutdown_background();
         }
     }
@@ -132,6 +135,27 @@ impl World {
         let (instance, client) =
             run(&self.anvil, &self.l1, &self.pki, &self.db, self.addresses, config).await;
         (self.instance, self.client) = (Some(instance), client);
+    }
+
+    /// A channel to the service under this identity.
+    pub fn peer_as(&self, identity: &str) -> Peer {
+        let address = self.instance.as_ref().expect("the service runs").address;
+        channel(address, "lifecycle", tls(&self.pki, identity))
+    }
+
+    /// A client of another operator.
+    pub fn operator(&self, name: &str) -> LifecycleServiceClient<Peer> {
+        LifecycleServiceClient::new(self.peer_as(&format!("operator/{name}")))
+    }
+
+    /// Runs a statement as somebody who has the database's own password.
+    pub async fn sql(&self, sql: &str) {
+        self.db.admin().await.execute_unprepared(sql).await.expect("it runs");
+    }
+
+    /// The wall clock of the running service; a restarted one begins anew.
+    pub fn clock(&self) -> Clock {
+        self.instance.as_ref().expect("the service runs").clock.clone()
     }
 
     /// Adds keys `<name>-owner` and `<name>` to keys, funds the owner and the signer, and registers the sequencer. Its
@@ -254,6 +278,7 @@ pub fn managed(sequencer: &str, parameters: Parameters) -> CreateOperationReques
         parameters: Some(OperationParameters { parameters: Some(parameters) }),
         mode: OperationMode::Managed.into(),
         validate_only: false,
+        terms: None,
     }
 }
 
@@ -331,12 +356,13 @@ async fn run(
             tls: tls_own,
         };
         let service = lifecycle::build(config, networks, ports).await.expect("the service is built");
+        let clock = service.clock();
         tokio::spawn(service.run(Shutdown::new()));
-        address
+        (address, clock)
     });
-    let address = started.await.expect("the service starts");
+    let (address, clock) = started.await.expect("the service starts");
     let peer = channel(address, "lifecycle", tls(pki, "operator/test"));
-    (Instance { runtime, peer: peer.clone() }, LifecycleServiceClient::new(peer))
+    (Instance { runtime, peer: peer.clone(), address, clock }, LifecycleServiceClient::new(peer))
 }
 
 impl Drop for World {

@@ -111,6 +111,7 @@ async fn execute(context: Arc<Context>, args: Args, caller: Caller) -> Result<Va
         parameters: Some(parameters),
         mode: OperationMode::Managed.into(),
         validate_only: args.flag("validateOnly"),
+        terms: None,
     };
     let mut lifecycle = context.neighbours.lifecycle.clone();
     Ok(wire::json(lifecycle.create_operation(request).await.map_err(operation::fault)?.get_ref()))

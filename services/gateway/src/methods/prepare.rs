@@ -92,6 +92,7 @@ async fn prepare(context: Arc<Context>, args: Args, caller: Caller) -> Result<Va
         parameters: Some(parameters),
         mode: OperationMode::Prepared.into(),
         validate_only: false,
+        terms: None,
     };
     let mut lifecycle = context.neighbours.lifecycle.clone();
     let answer = lifecycle.create_operation(request).await.map_err(operation::fault)?.into_inner();

@@ -1,16 +1,19 @@
 //! One file per table: its row and its queries, plain functions over a connection.
 
 pub mod account_key;
+pub mod approval;
 pub mod attempt;
 pub mod cursor;
 pub mod delivery;
 pub mod flag;
+pub mod fleet;
 pub mod lane;
 pub mod notification;
 pub mod operation;
 pub mod position;
 pub mod producer;
 pub mod request;
+pub mod schedule;
 pub mod sequencer;
 pub mod step;
 pub mod transaction;

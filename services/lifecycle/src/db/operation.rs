@@ -12,7 +12,7 @@ use super::{all, execute, one, step};
 /// Channel of wake-ups: the payload is the id of the operation that changed.
 pub const CHANNEL: &str = "lifecycle_operation";
 
-/// Where an operation stands. The first six are open.
+/// Where an operation stands. The first two wait to be admitted, the next four are open, the rest is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     PendingApproval,
@@ -28,7 +28,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 10] = [
+    /// All of them, in the order of a life.
+    pub const ALL: [Self; 10] = [
         Self::PendingApproval,
         Self::Scheduled,
         Self::Queued,
@@ -85,15 +86,29 @@ pub struct Row {
     pub create_time: OffsetDateTime,
     pub update_time: OffsetDateTime,
     pub expire_time: Option<OffsetDateTime>,
+    pub not_before: Option<OffsetDateTime>,
+    pub deadline: Option<OffsetDateTime>,
+    pub recipient_if_unset: Option<Addr>,
+    /// `domain::approval::Requirement`s that must be met.
+    pub requirements: serde_json::Value,
+    pub approve_by: Option<OffsetDateTime>,
+    /// What asked for it; empty for a caller.
+    pub origin: String,
 }
 
 const COLUMNS: &str = "id, request_id, network, sequencer, kind, parameters, mode, state, reason, reason_code, \
-                       words, caller, chain_id, account, key_id, create_time, update_time, expire_time";
+                       words, caller, chain_id, account, key_id, create_time, update_time, expire_time, not_before, deadline, \
+                       recipient_if_unset, requirements, approve_by, origin";
 
 impl Row {
     /// Whether we sign and send it.
     pub fn is_managed(&self) -> bool {
         self.mode == MANAGED
+    }
+
+    /// Whether a call of it may be begun at `now`: it is not final, and its deadline has not passed.
+    pub fn may_begin(&self, now: OffsetDateTime) -> bool {
+        !self.state().is_final() && self.deadline.is_none_or(|deadline| now < deadline)
     }
 
     /// Where it stands.
@@ -128,10 +143,17 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<bool, Error
         create_time: _,
         update_time: _,
         expire_time,
+        not_before,
+        deadline,
+        recipient_if_unset,
+        requirements,
+        approve_by,
+        origin,
     } = row.clone();
     let sql = "INSERT INTO lifecycle.operation (id, request_id, network, sequencer, kind, parameters, mode, state, \
-               reason, reason_code, words, caller, chain_id, account, key_id, expire_time) \
-               VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16) \
+               reason, reason_code, words, caller, chain_id, account, key_id, expire_time, not_before, \
+               deadline, recipient_if_unset, requirements, approve_by, origin) \
+               VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22) \
                ON CONFLICT (sequencer) WHERE mode = 'MANAGED' AND open AND NOT reopened DO NOTHING";
     let values = [
         id.into(),
@@ -150,6 +172,12 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<bool, Error
         account.into(),
         key_id.into(),
         expire_time.into(),
+        not_before.into(),
+        deadline.into(),
+        recipient_if_unset.into(),
+        requirements.into(),
+        approve_by.into(),
+        origin.into(),
     ];
     let stored = execute(tx, "storing an operation", sql, values).await? == 1;
     if stored {
@@ -167,7 +195,7 @@ pub async fn enter<C: ConnectionTrait>(
     reason_code: &str,
 ) -> Result<(), Error> {
     let sql = "UPDATE lifecycle.operation SET state = $2, reason = $3, reason_code = $4, \
-               reopened = reopened OR NOT open, update_time = clock_timestamp() \
+               reopened = reopened OR state IN ('CONFIRMED', 'FAILED', 'CANCELLED', 'EXPIRED'), update_time = clock_timestamp() \
                WHERE id = $1 AND (state, reason, reason_code) IS DISTINCT FROM ($2, $3, $4)";
     let values = [id.into(), state.name().into(), reason.into(), reason_code.into()];
     if execute(tx, "moving an operation", sql, values).await? == 1 {
@@ -235,6 +263,52 @@ pub async fn overdue<C: ConnectionTrait>(db: &C, network: &str) -> Result<Vec<Ro
          AND expire_time < now()"
     );
     all(db, "reading the overdue operations", &sql, [network.into()]).await
+}
+
+/// By the request id that is made from what asked for it.
+pub async fn of_request<C: ConnectionTrait>(db: &C, request_id: Uuid) -> Result<Option<Row>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM lifecycle.operation WHERE request_id = $1 LIMIT 1");
+    one(db, "reading an operation by its request", &sql, [request_id.into()]).await
+}
+
+/// Those that waited for approvals or their time and need a look at `now`, in the order of their ids.
+pub async fn waiting<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    now: OffsetDateTime,
+    after: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<Row>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lifecycle.operation WHERE network = $1 AND state IN ('PENDING_APPROVAL', 'SCHEDULED') \
+         AND (deadline <= $2 OR (state = 'PENDING_APPROVAL' AND approve_by <= $2) \
+         OR (state = 'SCHEDULED' AND (not_before IS NULL OR not_before <= $2))) \
+         AND ($3::uuid IS NULL OR id > $3) ORDER BY id LIMIT $4"
+    );
+    let values = [network.into(), now.into(), after.into(), i64::from(limit).into()];
+    all(db, "reading the operations that wait", &sql, values).await
+}
+
+/// Managed ones past their deadline that may still be stopped: not in the pools.
+pub async fn late<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    now: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<Row>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lifecycle.operation o WHERE network = $1 AND deadline <= $2 \
+         AND state IN ('QUEUED', 'SIGNING', 'MINED') AND mode = 'MANAGED' AND NOT EXISTS \
+         (SELECT FROM lifecycle.transaction t WHERE t.operation = o.id AND t.nonce IS NOT NULL \
+          AND (t.step_name = o.kind OR t.receipt_block IS NULL)) ORDER BY deadline LIMIT $3"
+    );
+    all(
+        db,
+        "reading the operations past their deadline",
+        &sql,
+        [network.into(), now.into(), i64::from(limit).into()],
+    )
+    .await
 }
 
 /// What a list asks for.

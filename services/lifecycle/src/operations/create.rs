@@ -8,13 +8,15 @@ use prost::Message;
 use runtime::errors::Refusal;
 use store::column::Addr;
 use store::{idempotency, in_transaction};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::once::Once;
+use super::origin::Asker;
 use super::plan::{Plan, plan};
 use super::subject::{Standing, asked, key_of, standing};
+use super::terms::{self, Terms};
 use super::{preflight, view};
+use crate::approval::state;
 use crate::db::operation::{MANAGED, PREPARED, State};
 use crate::db::{SCHEMA, operation, request as earlier, transaction};
 use crate::error::Error;
@@ -30,13 +32,22 @@ pub async fn run(
     request: CreateOperationRequest,
     caller: &str,
 ) -> Result<CreateOperationResponse, Error> {
+    ask(fleet, request, &Asker::caller(caller)).await
+}
+
+/// The same on behalf of a caller, a fleet operation or a schedule.
+pub async fn ask(
+    fleet: &Fleet,
+    request: CreateOperationRequest,
+    asker: &Asker,
+) -> Result<CreateOperationResponse, Error> {
     let request_id = convert::request_id("request_id", &request.request_id)?;
-    let once = Once::of(request_id, caller, &request, |bare| bare.request_id.clear());
+    let once = Once::of(request_id, &asker.caller, &request, |bare| bare.request_id.clear());
     if let Some(before) = seen(fleet, &once).await? {
         return Ok(before);
     }
-    match checked(fleet, &request, caller, &once).await {
-        Ok(taken) => store_once(fleet, &once, taken).await,
+    match checked(fleet, &request, asker, &once).await {
+        Ok(taken) => store_once(fleet, &once, asker, taken).await,
         // A twin may have been stored while we looked: then its operation is what stands in our way.
         Err(Error::Refused(refusal)) => match seen(fleet, &once).await? {
             Some(before) => Ok(before),
@@ -62,7 +73,7 @@ struct Taken {
 async fn checked(
     fleet: &Fleet,
     request: &CreateOperationRequest,
-    caller: &str,
+    asker: &Asker,
     once: &Once,
 ) -> Result<Taken, Error> {
     let parameters = convert::present("parameters", request.parameters.as_ref())?;
@@ -73,16 +84,22 @@ async fn checked(
             return Err(convert::bad(&reasons::ENUM_UNSPECIFIED, "mode", "choose who signs").into());
         }
     };
+    let now = fleet.clock.now();
+    let asked_terms = Terms::of(request.terms.as_ref(), managed, now)?;
     let standing = standing(fleet, request::id("sequencer", &request.sequencer)?).await?;
     let chain = fleet.network("network", &standing.register.network)?;
-    let (asked, subject) = asked(fleet, &standing, parameters, None).await?;
+    let (asked, mut subject) = asked(fleet, &standing, parameters, None).await?;
+    asked_terms.check(&asked)?;
+    subject.recipient_if_unset = asked_terms.recipient_if_unset;
     let key_id = if managed { Some(managed_key(fleet, &standing, &asked).await?) } else { None };
     let plan = plan(fleet, chain, &asked, &subject).await?;
     check_lock_bounds(&asked, plan.picture.facts.min_lock, plan.picture.facts.max_lock)?;
-    if let Some(refusal) = preflight::refusal(&plan) {
+    let later = asked_terms.is_later(now);
+    if let Some(refusal) = preflight::refusal(&plan).filter(|_| terms::refuses(&plan, later)) {
         return Err(refusal.into());
     }
-    let row = row(fleet, chain, &standing, &asked, &plan, caller, key_id)?;
+    let row = row(fleet, chain, &standing, &asked, &plan, asker, key_id)?;
+    let row = on_terms(fleet, row, &standing, &asked, &plan, asker, &asked_terms);
     let row = operation::Row {
         request_id: Uuid::try_parse(&once.request_id).unwrap_or_default(),
         parameters: parameters.encode_to_vec(),
@@ -109,10 +126,10 @@ fn row(
     standing: &Standing,
     asked: &Operation,
     plan: &Plan,
-    caller: &str,
+    asker: &Asker,
     key_id: Option<String>,
 ) -> Result<operation::Row, Error> {
-    let now = OffsetDateTime::now_utc();
+    let now = fleet.clock.now();
     let managed = key_id.is_some();
     let expiry =
         time::Duration::seconds(i64::try_from(fleet.config.prepared_expiry_secs).unwrap_or(i64::MAX));
@@ -129,14 +146,61 @@ fn row(
         reason: reason.to_owned(),
         reason_code: String::new(),
         words: format!("{}: {}", standing.register.name, asked.words()),
-        caller: caller.to_owned(),
+        caller: asker.caller.clone(),
         chain_id: chain.chain_id_column(),
         account: Addr(plan.sender),
         key_id,
         create_time: now,
         update_time: now,
         expire_time: (!managed).then(|| now.checked_add(expiry)).flatten(),
+        not_before: None,
+        deadline: None,
+        recipient_if_unset: None,
+        requirements: serde_json::json!([]),
+        approve_by: None,
+        origin: asker.name(),
     })
+}
+
+/// A row with its terms, the approvals that rules ask for, and the state in which it begins. Rules are for what we sign:
+/// a wallet's owner needs nobody's leave.
+fn on_terms(
+    fleet: &Fleet,
+    row: operation::Row,
+    standing: &Standing,
+    asked: &Operation,
+    plan: &Plan,
+    asker: &Asker,
+    terms: &Terms,
+) -> operation::Row {
+    let Terms { not_before, deadline, recipient_if_unset } = terms.clone();
+    let requirements = if row.is_managed() && asker.needs_approvals() {
+        terms::requirements(fleet, standing, asked, &plan.picture.facts)
+    } else {
+        Default::default()
+    };
+    let begins = terms::first_state(&requirements, terms.is_later(row.create_time));
+    let reason = match begins {
+        State::PendingApproval => {
+            let missing = state::missing(&requirements, &Default::default()).unwrap_or_default();
+            format!("waits for approvals: {missing}")
+        }
+        State::Scheduled => "waits for its time".to_owned(),
+        _ => row.reason.clone(),
+    };
+    let wait = time::Duration::seconds(fleet.config.approvals.wait_secs.into());
+    let approve_by = (begins == State::PendingApproval).then(|| row.create_time.saturating_add(wait));
+    operation::Row {
+        state: begins.name().to_owned(),
+        reason,
+        not_before,
+        deadline,
+        recipient_if_unset: recipient_if_unset.map(Addr),
+        requirements: state::stored(&requirements),
+        approve_by,
+        expire_time: row.expire_time.map(|at| deadline.map_or(at, |deadline| at.min(deadline))),
+        ..row
+    }
 }
 
 /// All calls at once, without nonce: the wallet chooses it.
@@ -148,11 +212,16 @@ fn prepared_calls(chain: &Chain, row: &operation::Row, plan: &Plan) -> Vec<trans
         .collect()
 }
 
-async fn store_once(fleet: &Fleet, once: &Once, taken: Taken) -> Result<CreateOperationResponse, Error> {
+async fn store_once(
+    fleet: &Fleet,
+    once: &Once,
+    asker: &Asker,
+    taken: Taken,
+) -> Result<CreateOperationResponse, Error> {
     if taken.validate_only {
         return Ok(CreateOperationResponse { operation: None, checks: taken.checks });
     }
-    let (network, kind) = (taken.row.network.clone(), taken.row.kind.clone());
+    let (network, kind, state) = (taken.row.network.clone(), taken.row.kind.clone(), taken.row.state());
     let answer = in_transaction(&fleet.db, |tx| {
         let (once, taken) = (once.clone(), taken.clone());
         Box::pin(async move {
@@ -160,6 +229,7 @@ async fn store_once(fleet: &Fleet, once: &Once, taken: Taken) -> Result<CreateOp
             if let Some(before) = once.answer(begun)? {
                 return Ok(before);
             }
+            asker.prove(&*tx).await?;
             let Taken { row, calls, checks, validate_only: _ } = taken;
             if !operation::insert(&*tx, &row).await? {
                 let words = "another operation of this sequencer is not finished";
@@ -178,7 +248,7 @@ async fn store_once(fleet: &Fleet, once: &Once, taken: Taken) -> Result<CreateOp
         })
     })
     .await?;
-    fleet.metrics.operation(&network, &kind, State::Queued.name());
+    fleet.metrics.operation(&network, &kind, state.name());
     fleet.wake();
     Ok(answer)
 }

@@ -30,6 +30,8 @@ pub struct Subject {
     pub signer: Address,
     /// The key of the signer that the operation concerns (the new one in a rotation); none if external.
     pub signer_key: Option<String>,
+    /// Claim and unlock: to be set first where the contract has none.
+    pub recipient_if_unset: Option<Address>,
     /// The operation itself, which does not stand in its own way.
     pub operation: Option<Uuid>,
 }

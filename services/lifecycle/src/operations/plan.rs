@@ -18,15 +18,22 @@ use crate::fleet::{Chain, Fleet};
 
 /// Step name of the approval that precedes a call which takes METIS.
 pub const APPROVE: &str = "approve";
+/// Step name of the recipient that is set before a call which needs one.
+pub const RECIPIENT: &str = "recipient";
 /// Gas of an approval, with room for tokens that keep books.
 const APPROVE_GAS: u64 = 100_000;
 /// Head room over an estimate: state moves between estimate and inclusion. In percent.
 const GAS_HEADROOM_PERCENT: u64 = 130;
 
+/// Whether a step only prepares the call of its operation: then that is still to come.
+pub fn is_preparation(step_name: &str) -> bool {
+    matches!(step_name, APPROVE | RECIPIENT)
+}
+
 /// One call of an operation, before nonce and fees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// "approve", or the name of the operation.
+    /// "approve", "recipient", or the name of the operation.
     pub step_name: &'static str,
     pub target: Address,
     pub value: U256,
@@ -84,14 +91,42 @@ pub async fn plan(
     let sender = subject.sender(operation);
     let fees = suggested_fees(fleet, chain).await?;
     let mut calls = calls(chain, operation, subject.seq_id, &picture.facts);
+    let recipient = recipient_first(operation, subject, &picture.facts);
+    if let Some(recipient) = recipient {
+        let set = Operation::SetRecipient { recipient };
+        calls.insert(
+            0,
+            Call {
+                step_name: RECIPIENT,
+                target: chain.locking_pool,
+                value: U256::ZERO,
+                data: data(&set, subject.seq_id.unwrap_or_default()),
+                gas_limit: gas_without_estimate(&set),
+                words: set.words(),
+            },
+        );
+    }
     let simulation = simulate(chain, operation, sender, &mut calls, &picture).await;
     picture.facts.eth_needed = eth_needed(&calls, &fees);
     let mut checks = preflight::preflight(operation, &picture.facts);
+    if let Some(recipient) = recipient {
+        checks.iter_mut().filter(|check| check.name == "RECIPIENT_SET").for_each(|check| {
+            check.verdict = Verdict::Warn;
+            check.message = format!("the reward recipient is empty; {recipient} will be set first");
+        });
+    }
     if let Some(hold) = cursor::of(&fleet.db, &chain.name).await?.and_then(|place| place.hold()) {
         checks.push(held(&hold));
     }
     checks.push(simulation);
     Ok(Plan { picture, checks, calls, sender, fees })
+}
+
+/// The recipient that is to be set first: the caller named one, and the contract has none.
+fn recipient_first(operation: &Operation, subject: &Subject, facts: &Facts) -> Option<Address> {
+    let needs = matches!(operation, Operation::Claim { .. } | Operation::Unlock { .. });
+    let is_empty = facts.record.as_ref().is_some_and(|record| record.recipient == Address::ZERO);
+    subject.recipient_if_unset.filter(|_| needs && is_empty)
 }
 
 /// Fees that are enough now; at the ceiling where the market is above it, which waits and does not fail.
@@ -208,7 +243,7 @@ async fn simulate(
                 next.gas_limit = gas.saturating_mul(GAS_HEADROOM_PERCENT) / 100;
             }
             if later {
-                let words = "the approval succeeds; the call itself is simulated after the approval is mined";
+                let words = "the first call succeeds; the next one is simulated when that is mined";
                 simulation(Verdict::Warn, "", words.to_owned())
             } else {
                 simulation(Verdict::Pass, "", format!("the call succeeds from {sender}"))

@@ -58,6 +58,7 @@ pub async fn asked(
         owner: position.owner.0,
         signer: position.signer.0,
         signer_key,
+        recipient_if_unset: None,
         operation,
     };
     Ok((parsed, subject))
@@ -92,7 +93,9 @@ pub async fn stored(fleet: &Fleet, row: &operation::Row) -> Result<(Operation, S
     let parameters = OperationParameters::decode(row.parameters.as_slice())
         .map_err(|_| Error::Malformed { what: "the parameters of an operation" })?;
     let standing = standing(fleet, row.sequencer).await?;
-    asked(fleet, &standing, &parameters, Some(row.id)).await
+    let (operation, mut subject) = asked(fleet, &standing, &parameters, Some(row.id)).await?;
+    subject.recipient_if_unset = row.recipient_if_unset.map(|recipient| recipient.0);
+    Ok((operation, subject))
 }
 
 /// The key that signs for an account; refused where the account is not ours.

@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::db::{account_key, cursor, flag, operation, position, sequencer, step, transaction, transition};
+use super::waits;
+use crate::approval::state as state_of;
+use crate::db::{
+    account_key, approval, cursor, flag, operation, position, sequencer, step, transaction, transition,
+};
 use crate::error::Error;
 use crate::reconcile::send::unsigned;
 
@@ -216,6 +220,10 @@ pub async fn operations<C: ConnectionTrait>(
     for row in transaction::of_operations(db, &ids).await? {
         calls.entry(row.operation).or_default().push(call(row));
     }
+    let mut decisions = BTreeMap::<Uuid, Vec<_>>::new();
+    for row in approval::of_many(db, &ids).await? {
+        decisions.entry(row.subject).or_default().push(row);
+    }
     for row in step::of_many(db, &ids).await? {
         let step::Row { operation, state: entered, reason, time: at } = row;
         let shown = wire::OperationStep { state: state(&entered), reason, time: Some(time(at)) };
@@ -224,7 +232,9 @@ pub async fn operations<C: ConnectionTrait>(
     rows.into_iter()
         .map(|row| {
             let (calls, steps) = (calls.remove(&row.id), steps.remove(&row.id));
-            operation(row, calls.unwrap_or_default(), steps.unwrap_or_default())
+            let terms = terms(&row, &decisions.remove(&row.id).unwrap_or_default());
+            let shown = operation(row, calls.unwrap_or_default(), steps.unwrap_or_default())?;
+            Ok(wire::Operation { terms: Some(terms), ..shown })
         })
         .collect()
 }
@@ -233,6 +243,25 @@ pub async fn operations<C: ConnectionTrait>(
 pub async fn operation_of<C: ConnectionTrait>(db: &C, row: operation::Row) -> Result<wire::Operation, Error> {
     let shown = operations(db, vec![row]).await?;
     shown.into_iter().next().ok_or(Error::Malformed { what: "an operation" })
+}
+
+/// The terms of an operation, its approvals, and what it waits for.
+fn terms(row: &operation::Row, decisions: &[approval::Row]) -> wire::OperationTerms {
+    let now = OffsetDateTime::now_utc();
+    let digest = state_of::digest_of(row);
+    let (requirements, approvals) =
+        state_of::shown(&state_of::requirements(&row.requirements), decisions, digest, now);
+    wire::OperationTerms {
+        not_before: row.not_before.map(time),
+        deadline: row.deadline.map(time),
+        recipient_if_unset: row.recipient_if_unset.map(|to| to.0.to_string()).unwrap_or_default(),
+        digest: digest.to_string(),
+        requirements,
+        approvals,
+        approve_by: row.approve_by.map(time),
+        origin: row.origin.clone(),
+        waits: waits::sentence(row, now),
+    }
 }
 
 fn operation(
@@ -260,6 +289,7 @@ fn operation(
         create_time: Some(time(row.create_time)),
         update_time: Some(time(row.update_time)),
         expire_time: row.expire_time.map(time),
+        terms: None,
     })
 }
 

@@ -18,7 +18,7 @@ use crate::db::transaction::Mined;
 use crate::db::{attempt, cursor, operation, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
-use crate::operations::plan::{APPROVE, explain};
+use crate::operations::plan::{explain, is_preparation};
 use crate::operations::{postcondition, subject};
 
 /// What a look found out about the chain before it looks at transactions.
@@ -161,7 +161,10 @@ impl Confirm<'_> {
         let (state, reason) = match (receipt.succeeded(), waits_for_wallet) {
             (true, true) => (
                 State::Queued,
-                format!("approve is in block {}; waits for the wallet to send the next call", mined.block),
+                format!(
+                    "{} is in block {}; waits for the wallet to send the next call",
+                    row.step_name, mined.block
+                ),
             ),
             (true, false) => (
                 State::Mined,
@@ -178,7 +181,7 @@ impl Confirm<'_> {
         Ok(())
     }
 
-    /// Deep enough. An approval is done with that; the operation itself also wants to see its effect indexed.
+    /// Deep enough. A preparation is done with that; the operation itself also wants to see its effect indexed.
     async fn confirmed(
         &self,
         row: &transaction::Row,
@@ -187,7 +190,7 @@ impl Confirm<'_> {
         finalized: bool,
     ) -> Result<(), Error> {
         let change = settled(transaction::CONFIRMED, finalized);
-        if row.step_name == APPROVE {
+        if is_preparation(&row.step_name) {
             return self.store(row, change, None).await;
         }
         let block = i64::try_from(receipt.block_number).unwrap_or(i64::MAX);

@@ -19,7 +19,7 @@ use crate::db::operation::State;
 use crate::db::{attempt, operation, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
-use crate::operations::plan::{self, APPROVE, Plan};
+use crate::operations::plan::{self, Plan};
 use crate::operations::subject;
 
 /// Transactions of one account in the pools at once: pools evict longer queues.
@@ -196,6 +196,9 @@ impl Lane<'_> {
             return Ok(false);
         }
         let Some(next) = plan.calls.first() else { return Ok(false) };
+        if !mine.is_empty() {
+            self.fleet.failpoints.meet(crate::failpoint::Point::BetweenSteps).await;
+        }
         let step = i16::try_from(mine.len()).unwrap_or(i16::MAX);
         self.send(row, step, &plan, next).await?;
         Ok(true)
@@ -226,7 +229,7 @@ fn is_in_flight(row: &transaction::Row) -> bool {
 /// Whether the next call may be planned: nothing of the operation is under way, and its own call was not made.
 fn is_time(mine: &[&transaction::Row]) -> bool {
     mine.iter().all(|one| {
-        one.step_name == APPROVE
+        plan::is_preparation(&one.step_name)
             && matches!(one.state.as_str(), transaction::MINED | transaction::CONFIRMED)
             && one.receipt_status == Some(1)
     })

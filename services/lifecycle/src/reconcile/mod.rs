@@ -1,5 +1,6 @@
 //! The loops. Each takes no input, looks at the tables and brings the world in line; running one twice changes nothing.
 
+pub mod agenda;
 pub mod apply;
 pub mod confirm;
 pub mod flags;

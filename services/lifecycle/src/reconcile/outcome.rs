@@ -9,7 +9,7 @@ use crate::db::transaction::Mined;
 use crate::db::{SCHEMA, operation, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
-use crate::operations::plan::APPROVE;
+use crate::operations::plan;
 
 /// The loop of one network, with the lease it holds.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ impl Confirm<'_> {
         entered: Option<Entered>,
     ) -> Result<(), Error> {
         let (id, operation) = (row.id, row.operation);
-        let is_approval = row.step_name == APPROVE;
+        let is_preparation = plan::is_preparation(&row.step_name);
         in_transaction(&self.fleet.db, |tx| {
             let (change, entered) = (change.clone(), entered.clone());
             Box::pin(async move {
@@ -71,9 +71,9 @@ impl Confirm<'_> {
                     Change::Unsent => transaction::unsent(&*tx, id).await?,
                 }
                 let Some(Entered { state, reason, code }) = entered else { return Ok(()) };
-                // What becomes of an approval must not bring an operation back that has ended.
+                // What becomes of a preparation must not bring an operation back that has ended.
                 let row = operation::lock(&*tx, operation).await?;
-                if is_approval && row.is_some_and(|row| row.state().is_final()) {
+                if is_preparation && row.is_some_and(|row| row.state().is_final()) {
                     return Ok(());
                 }
                 Ok::<_, Error>(operation::enter(&*tx, operation, state, &reason, code).await?)

@@ -86,7 +86,7 @@ impl Lane<'_> {
                     return Ok(None);
                 }
                 let fresh = operation::lock(&*tx, id).await?;
-                if fresh.is_none_or(|fresh| fresh.state().is_final()) {
+                if fresh.is_none_or(|fresh| !fresh.may_begin(self.fleet.clock.now())) {
                     return Ok(None);
                 }
                 let nonce = lane::take_nonce(&*tx, chain_id, self.account, mined).await?;

@@ -8,20 +8,22 @@ use std::sync::Arc;
 
 use api::lifecycle::v1::lifecycle_service_server::LifecycleService;
 use api::lifecycle::v1::{
-    BuildListingRequest, BuildListingResponse, CancelOperationRequest, CancelOperationResponse,
-    CreateOperationRequest, CreateOperationResponse, ExportPreparedOperationRequest,
-    ExportPreparedOperationResponse, GetOperationRequest, GetOperationResponse, GetSequencerRequest,
-    GetSequencerResponse, ListOperationsRequest, ListOperationsResponse, ListSequencersRequest,
-    ListSequencersResponse, ListTransitionsRequest, ListTransitionsResponse, PreflightOperationRequest,
-    PreflightOperationResponse, RegisterSequencerRequest, RegisterSequencerResponse,
-    SubmitTransactionRequest, SubmitTransactionResponse, UpdateSequencerRequest, UpdateSequencerResponse,
-    ValidateListingRequest, ValidateListingResponse, WatchOperationRequest, WatchOperationResponse,
-    WatchTransitionsRequest, WatchTransitionsResponse,
+    ApproveOperationRequest, ApproveOperationResponse, BuildListingRequest, BuildListingResponse,
+    CancelOperationRequest, CancelOperationResponse, CreateOperationRequest, CreateOperationResponse,
+    ExportPreparedOperationRequest, ExportPreparedOperationResponse, GetOperationRequest,
+    GetOperationResponse, GetSequencerRequest, GetSequencerResponse, ListOperationsRequest,
+    ListOperationsResponse, ListSequencersRequest, ListSequencersResponse, ListTransitionsRequest,
+    ListTransitionsResponse, PreflightOperationRequest, PreflightOperationResponse, RegisterSequencerRequest,
+    RegisterSequencerResponse, RejectOperationRequest, RejectOperationResponse, SubmitTransactionRequest,
+    SubmitTransactionResponse, UpdateSequencerRequest, UpdateSequencerResponse, ValidateListingRequest,
+    ValidateListingResponse, WatchOperationRequest, WatchOperationResponse, WatchTransitionsRequest,
+    WatchTransitionsResponse,
 };
 use runtime::server::identity;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::approval::decide;
 use crate::fleet::Fleet;
 use crate::operations::{cancel, create, export, listing, preflight, register, submit, update};
 
@@ -154,5 +156,21 @@ impl LifecycleService for Rpc {
         request: Request<ValidateListingRequest>,
     ) -> Result<Response<ValidateListingResponse>, Status> {
         Ok(Response::new(listing::validate(&self.fleet, request.into_inner()).await?))
+    }
+
+    async fn approve_operation(
+        &self,
+        request: Request<ApproveOperationRequest>,
+    ) -> Result<Response<ApproveOperationResponse>, Status> {
+        let caller = identity(&request);
+        Ok(Response::new(decide::approve(&self.fleet, request.into_inner(), caller.as_str()).await?))
+    }
+
+    async fn reject_operation(
+        &self,
+        request: Request<RejectOperationRequest>,
+    ) -> Result<Response<RejectOperationResponse>, Status> {
+        let caller = identity(&request);
+        Ok(Response::new(decide::reject(&self.fleet, request.into_inner(), caller.as_str()).await?))
     }
 }

@@ -1,0 +1,163 @@
+//! Operations that others must approve: bound to their content, by different identities, in time.
+
+use api::lifecycle::v1::operation_parameters::Parameters;
+use api::lifecycle::v1::*;
+use lifecycle::{ApprovalRule, Approvals, Config};
+use runtime::errors::refusal_of;
+use testkit::wait_for;
+
+use crate::world::{DEADLINE, World, address, lock, managed, quick};
+
+const HOUR: i64 = 3_600;
+
+/// Exits need two of alice, bob and whoever runs the tests.
+fn guarded() -> Config {
+    let rule = ApprovalRule {
+        kinds: ["unlock".to_owned()].into(),
+        needed: 2,
+        approvers: ["alice", "bob", "test"].map(|name| format!("operator:{name}")).into(),
+        ..ApprovalRule::default()
+    };
+    let approvals = Approvals { wait_secs: 7_200, valid_secs: 3_600, rules: vec![rule] };
+    Config { approvals, ..quick() }
+}
+
+fn unlock() -> Parameters {
+    Parameters::Unlock(UnlockParameters { l2_gas: 0 })
+}
+
+/// A locked sequencer whose exit waits for approvals.
+async fn pending() -> (World, String, Operation) {
+    let mut world = World::with(guarded()).await;
+    let sequencer = world.whitelisted("alpha").await;
+    world.done(&sequencer.id, lock(20_000)).await;
+    let exit = world.ask(&sequencer.id, unlock()).await;
+    (world, sequencer.id, exit)
+}
+
+async fn approve(world: &World, who: &str, id: &str, digest: &str) -> Result<Operation, String> {
+    let request = ApproveOperationRequest {
+        id: id.to_owned(),
+        digest: digest.to_owned(),
+        reason: "looked at".to_owned(),
+    };
+    let answer = world.operator(who).approve_operation(request).await;
+    answer.map(|answer| answer.into_inner().operation.unwrap()).map_err(|no| refusal_of(&no).unwrap().reason)
+}
+
+fn digest(operation: &Operation) -> String {
+    operation.terms.as_ref().unwrap().digest.clone()
+}
+
+async fn until_expired(world: &World, id: &str) -> Operation {
+    wait_for("it expired", DEADLINE, || async {
+        Some(world.operation(id).await).filter(|one| one.state() == OperationState::Expired)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_others_must_approve_exactly_what_waits() {
+    let (mut world, sequencer, exit) = pending().await;
+    assert_eq!(exit.state(), OperationState::PendingApproval);
+    let (id, read) = (exit.id.clone(), digest(&exit));
+    let waits = &exit.terms.as_ref().unwrap().waits;
+    assert!(waits.contains("0 of 2 approvals") && waits.contains("expires at"), "{waits}");
+
+    assert_eq!(approve(&world, "test", &id, &read).await.unwrap_err(), "APPROVAL_NOT_ALLOWED", "own request");
+    assert_eq!(approve(&world, "mallory", &id, &read).await.unwrap_err(), "APPROVAL_NOT_ALLOWED");
+    let other = format!("0x{}", "ab".repeat(32));
+    assert_eq!(approve(&world, "alice", &id, &other).await.unwrap_err(), "APPROVAL_DIGEST_MISMATCH");
+    for _ in 0..2 {
+        let once = approve(&world, "alice", &id, &read).await.unwrap();
+        assert_eq!(once.state(), OperationState::PendingApproval, "one person is one approval");
+        assert_eq!(once.terms.unwrap().approvals.len(), 1);
+    }
+    // What waits for people keeps nothing else out.
+    let recipient = address("recipient").to_string();
+    world.done(&sequencer, Parameters::SetRecipient(SetRecipientParameters { recipient })).await;
+    approve(&world, "bob", &id, &read).await.unwrap();
+    let done = world.until_state(&id, OperationState::Confirmed).await;
+    let states: Vec<_> = done.steps.iter().map(|step| step.state()).collect();
+    assert_eq!(states[0], OperationState::PendingApproval);
+    approve(&world, "bob", &id, &read).await.expect("saying it again is no error");
+    assert_eq!(approve(&world, "mallory", &id, &read).await.unwrap_err(), "APPROVAL_NOT_AWAITED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_no_ends_it() {
+    let (world, _, exit) = pending().await;
+    let request = RejectOperationRequest { id: exit.id.clone(), reason: "not this month".to_owned() };
+    let answer = world.operator("bob").reject_operation(request).await.unwrap().into_inner();
+    let ended = answer.operation.unwrap();
+    assert_eq!(
+        (ended.state(), ended.reason_code.as_str()),
+        (OperationState::Cancelled, "OPERATION_REJECTED")
+    );
+    assert!(
+        ended.reason.contains("operator:bob") && ended.reason.contains("not this month"),
+        "{}",
+        ended.reason
+    );
+    assert_eq!(approve(&world, "alice", &exit.id, &digest(&exit)).await.unwrap_err(), "APPROVAL_NOT_AWAITED");
+    assert!(ended.transactions.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_lapses_and_what_waits_too_long_expires() {
+    let (world, _, exit) = pending().await;
+    let read = digest(&exit);
+    approve(&world, "alice", &exit.id, &read).await.unwrap();
+    world.clock().advance(HOUR + 1);
+    let late = approve(&world, "bob", &exit.id, &read).await.unwrap();
+    assert_eq!(late.state(), OperationState::PendingApproval, "alice's has lapsed");
+    world.clock().advance(HOUR);
+    let expired = until_expired(&world, &exit.id).await;
+    assert_eq!(expired.reason_code, "OPERATION_EXPIRED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn approvals_survive_a_kill_between_them_and_before_admission() {
+    let stopped = Config {
+        failpoints: [(lifecycle::Point::BeforeAdmission, lifecycle::Action::Pause)].into(),
+        ..guarded()
+    };
+    let (mut world, _, exit) = pending().await;
+    let read = digest(&exit);
+    approve(&world, "alice", &exit.id, &read).await.unwrap();
+    world.restart(stopped).await;
+    approve(&world, "bob", &exit.id, &read).await.unwrap();
+    assert_eq!(world.operation(&exit.id).await.state(), OperationState::Scheduled);
+    world.restart(guarded()).await;
+    let done = world.until_state(&exit.id, OperationState::Confirmed).await;
+    assert_eq!(done.transactions.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_after_its_approval_waits_again() {
+    let (mut world, _, exit) = pending().await;
+    let read = digest(&exit);
+    approve(&world, "alice", &exit.id, &read).await.unwrap();
+    world.kill();
+    // Somebody with the database's password makes it exit to another place.
+    let sql = "UPDATE lifecycle.operation SET recipient_if_unset = decode(repeat('ab', 20), 'hex')";
+    world.sql(sql).await;
+    world.restart(guarded()).await;
+    let refused = approve(&world, "bob", &exit.id, &read).await.unwrap_err();
+    assert_eq!(refused, "APPROVAL_DIGEST_MISMATCH");
+    let now = digest(&world.operation(&exit.id).await);
+    let still = approve(&world, "bob", &exit.id, &now).await.unwrap();
+    assert_eq!(still.state(), OperationState::PendingApproval, "alice approved something else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_a_rule_names_needs_approvals() {
+    let mut world = World::with(guarded()).await;
+    let sequencer = world.whitelisted("alpha").await;
+    let locked = world.done(&sequencer.id, lock(20_000)).await;
+    assert!(locked.terms.unwrap().requirements.is_empty());
+    let prepared =
+        CreateOperationRequest { mode: OperationMode::Prepared.into(), ..managed(&sequencer.id, unlock()) };
+    let prepared = world.client.create_operation(prepared).await.unwrap().into_inner().operation.unwrap();
+    assert_eq!(prepared.state(), OperationState::Queued, "a wallet's owner needs nobody's leave");
+}

@@ -9,11 +9,13 @@ use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::{IncreaseParameters, Operation, OperationState};
 use chain::abi::LockingPool;
 use domain::amount::Metis;
+use testkit::contracts::L1;
 use testkit::wait_for;
 
 use crate::process::Seqd;
 use crate::stage::{
-    self, Candidate, SEEN_MAX, Stage, candidate, is_known, lock, locks_of, operation, sent_by, until_state,
+    self, Candidate, SEEN_MAX, Stage, candidate, is_known, lock, locks_of, mine_every_second, mine_no_more,
+    operation, sent_by, until_state,
 };
 use canary::Canary;
 
@@ -37,6 +39,11 @@ async fn stuck(stage: &Stage, id: &str, place: usize, sent: bool) -> String {
         (known == sent).then(|| transaction.hash.clone())
     })
     .await
+}
+
+/// Waits until a transaction is in the pool: what was signed before the kill is sent after it.
+async fn until_pooled(l1: &L1, hash: &str) {
+    wait_for("it is sent", SEEN_MAX, || async { is_known(l1, hash).await.ok()?.then_some(()) }).await;
 }
 
 async fn locked_once(stage: &Stage, candidate: &Candidate, id: &str, hashes: &[String]) -> Result<()> {
@@ -67,14 +74,22 @@ async fn killed_at(failpoint: &str, sent: bool) -> Result<()> {
     let mut seqd = stage.seqd(&settings).await?;
     let canary = Canary::plant(&stage).await?;
     let candidate = candidate(&stage.world, &stage.clients, "alpha").await?;
+    let l1 = stage.world.simulator().l1();
+    // What is sent stays in the pool until the kill, however slow the machine is.
+    mine_no_more(l1).await?;
     let asked = stage::ask(&stage.clients, lock(&candidate.id, LOCK)).await?;
-    let mut hashes = Vec::new();
+    let mut hashes: Vec<String> = Vec::new();
     for place in 0..STEPS.len() {
+        if place > 0 {
+            until_pooled(l1, &hashes[place - 1]).await;
+            l1.link.mine(1).await?;
+        }
         hashes.push(stuck(&stage, &asked.id, place, sent).await);
         canary.listen(&seqd).await?;
         seqd.kill()?;
         seqd = stage.seqd(&settings).await?;
     }
+    mine_every_second(l1).await?;
     locked_once(&stage, &candidate, &asked.id, &hashes).await?;
     canary.listen(&seqd).await?;
     seqd.kill()?;

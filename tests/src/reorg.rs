@@ -15,7 +15,8 @@ use testkit::contracts::{L1, account, node_key};
 use testkit::{wait_for, wait_until};
 
 use crate::stage::{
-    Candidate, SEEN_MAX, ask, candidate, lock, locks_of, operation, sent_by, until_seen, until_state,
+    Candidate, SEEN_MAX, ask, candidate, lock, locks_of, mine_every_second, mine_no_more, operation, sent_by,
+    until_seen, until_state,
 };
 
 /// Blocks that vanish at least.
@@ -64,14 +65,6 @@ async fn mined_deep_enough(clients: &Clients, l1: &L1, id: &str) -> Result<Block
     .await;
     mine_no_more(l1).await?;
     Ok(block)
-}
-
-async fn mine_no_more(l1: &L1) -> Result<()> {
-    Ok(l1.link.rpc::<Value>("evm_setIntervalMining", json!([0])).await.map(drop)?)
-}
-
-async fn mine_every_second(l1: &L1) -> Result<()> {
-    Ok(l1.link.rpc::<Value>("evm_setIntervalMining", json!([1])).await.map(drop)?)
 }
 
 /// Replaces this block and all above it by empty ones.

@@ -199,6 +199,16 @@ pub async fn is_known(l1: &L1, hash: &str) -> Result<bool> {
     Ok(!found.is_null())
 }
 
+/// From now on blocks come only when they are asked for.
+pub async fn mine_no_more(l1: &L1) -> Result<()> {
+    Ok(l1.link.rpc::<Value>("evm_setIntervalMining", json!([0])).await.map(drop)?)
+}
+
+/// A block each second again.
+pub async fn mine_every_second(l1: &L1) -> Result<()> {
+    Ok(l1.link.rpc::<Value>("evm_setIntervalMining", json!([1])).await.map(drop)?)
+}
+
 /// `Locked` logs of a signer.
 pub async fn locks_of(l1: &L1, signer: Address) -> Result<usize> {
     let topics: [B256; 2] = [LockingInfo::Locked::SIGNATURE_HASH, signer.into_word()];

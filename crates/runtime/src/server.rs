@@ -39,6 +39,9 @@ pub const CALLS_MAX: usize = 256;
 /// Bulk calls at once: each may hold its limit several times over, so this is what bounds our memory.
 pub const BULK_CALLS_MAX: usize = 2;
 
+/// Bulk calls in flight or waiting for their turn: their deadlines are long, and nothing of them is read before it.
+pub const BULK_QUEUE_MAX: usize = 32;
+
 /// Open streams at once; they hold little but memory.
 pub const STREAMS_MAX: usize = 1024;
 

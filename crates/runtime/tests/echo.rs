@@ -30,16 +30,18 @@ pub const SAY: &str = "/test.Echo/Say";
 pub const ASK: &str = "/test.Echo/Ask";
 pub const SECRET: &str = "/test.Echo/Secret";
 pub const WATCH: &str = "/test.Echo/Watch";
+pub const STORE: &str = "/test.Echo/Store";
 
 const fn row(name: &'static str, access: Access, deadline: Deadline, idempotent: bool) -> Method {
     Method { name, access, cost: 1, deadline, idempotent, audit: Audit::None }
 }
 
-static ROWS: [Method; 4] = [
+static ROWS: [Method; 5] = [
     row(SAY, Access::Public, Deadline::Write, false),
     row(ASK, Access::Public, Deadline::Write, true),
     row(SECRET, Access::Identities(&["lifecycle"]), Deadline::Read, false),
     row(WATCH, Access::Public, Deadline::Stream, false),
+    row(STORE, Access::Public, Deadline::Bulk, false),
 ];
 
 pub fn table() -> Table {

@@ -1,8 +1,9 @@
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use runtime::client::channel;
 use runtime::errors::refusal_of;
-use runtime::server::{CALLS_MAX, REQUEST_BYTES_MAX};
+use runtime::server::{BULK_CALLS_MAX, BULK_QUEUE_MAX, CALLS_MAX, REQUEST_BYTES_MAX};
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -12,7 +13,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use crate::echo::{SAY, call, pair, serve, table, wait_until};
+use crate::echo::{SAY, STORE, call, call_within, pair, serve, table, wait_until};
 use crate::pki::Authority;
 
 fn code_and_reason(status: &Status) -> (Code, String) {
@@ -56,6 +57,27 @@ async fn a_busy_server_sheds_calls_but_answers_for_its_health() {
     assert!(refusal_of(&status).expect("details").retry_after.is_some());
     let health = HealthClient::new(other).check(HealthCheckRequest { service: String::new() }).await;
     assert_eq!(health.expect("exempt").into_inner().status(), ServingStatus::Serving);
+}
+
+#[tokio::test]
+async fn calls_with_archives_wait_for_their_turn_and_hold_up_no_others() {
+    let (server, peer) = pair("lifecycle").await;
+    let hang = |_| tokio::spawn(call(peer.clone(), STORE, "hang"));
+    let busy: Vec<_> = (0..BULK_CALLS_MAX).map(hang).collect();
+    let calls = server.echo.calls.clone();
+    wait_until("every turn is taken", async || calls.load(Ordering::SeqCst) == BULK_CALLS_MAX).await;
+    let waits = tokio::spawn(call(peer.clone(), STORE, "after"));
+    assert_eq!(call(peer.clone(), SAY, "beside").await.expect("another class"), "beside");
+    assert_eq!(calls.load(Ordering::SeqCst), BULK_CALLS_MAX + 1, "the one that waits has not begun");
+    busy.iter().for_each(|one| one.abort());
+    assert_eq!(waits.await.expect("no panic").expect("its turn has come"), "after");
+
+    let _queue: Vec<_> = (0..BULK_QUEUE_MAX).map(hang).collect();
+    wait_until("the queue is full", async || {
+        let refused = call_within(peer.clone(), STORE, "x", Duration::from_millis(100)).await;
+        refused.is_err_and(|status| code_and_reason(&status).1 == "OVERLOADED")
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 
 use super::body::{Capped, Open, Watched};
 use super::call::{Call, Instruments};
-use super::{BUILT_IN_ROWS, BULK_CALLS_MAX, CALLS_MAX, HEALTH_NAME, STREAMS_MAX, status};
+use super::{BUILT_IN_ROWS, BULK_CALLS_MAX, BULK_QUEUE_MAX, CALLS_MAX, HEALTH_NAME, STREAMS_MAX, status};
 use crate::budget;
 use crate::errors::{Refusal, failure, generic};
 use crate::identity::Identity;
@@ -51,7 +51,8 @@ struct Shared {
     built_in: Table,
     instruments: Arc<Instruments>,
     calls: Arc<Semaphore>,
-    bulk: Arc<Semaphore>,
+    bulk_queue: Arc<Semaphore>,
+    bulk_turns: Semaphore,
     streams: Arc<Semaphore>,
 }
 
@@ -70,7 +71,8 @@ impl Edge {
             table,
             built_in: Table::new(&BUILT_IN_ROWS),
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
-            bulk: Arc::new(Semaphore::new(BULK_CALLS_MAX)),
+            bulk_queue: Arc::new(Semaphore::new(BULK_QUEUE_MAX)),
+            bulk_turns: Semaphore::new(BULK_CALLS_MAX),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         };
         Self { routes, shared: Arc::new(shared) }
@@ -98,7 +100,12 @@ impl Edge {
         };
         request.extensions_mut().insert(caller.identity);
         let request = request.map(|incoming| Body::new(Capped::new(incoming, method.deadline)));
-        let work = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
+        let shared = Arc::clone(&self.shared);
+        let work = async {
+            let _turn = shared.turn(method).await;
+            self.routes.call(request).await
+        };
+        let work = AssertUnwindSafe(work).catch_unwind();
         let done = match until {
             Some(until) => match tokio::time::timeout_at(until, budget::within(until, work)).await {
                 Ok(done) => done,
@@ -170,6 +177,14 @@ impl Shared {
         Ok(Admission { method, until, permit: self.permit(method)? })
     }
 
+    /// The turn of a bulk call, which waits for it within its deadline; others need none.
+    async fn turn(&self, method: &Method) -> Option<SemaphorePermit<'_>> {
+        match method.deadline {
+            Deadline::Bulk => self.bulk_turns.acquire().await.ok(),
+            Deadline::Read | Deadline::Write | Deadline::Stream => None,
+        }
+    }
+
     /// A place among the calls in flight. Health is asked when we are busy, and must be answered then.
     fn permit(&self, method: &Method) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
         if method.name.strip_prefix('/').is_some_and(|name| name.starts_with(HEALTH_NAME)) {
@@ -177,7 +192,7 @@ impl Shared {
         }
         let places = match method.deadline {
             Deadline::Read | Deadline::Write => &self.calls,
-            Deadline::Bulk => &self.bulk,
+            Deadline::Bulk => &self.bulk_queue,
             Deadline::Stream => &self.streams,
         };
         match Arc::clone(places).try_acquire_owned() {

@@ -36,6 +36,8 @@ pub struct Summary {
     pub events: u64,
     /// These, and the METIS transfers into the escrow.
     pub rows: u64,
+    /// Rows of the fullest block.
+    pub fullest: u64,
     digest: [u8; 32],
 }
 
@@ -53,17 +55,28 @@ struct Sum {
     metis: Vec<u8>,
     events: u64,
     rows: u64,
+    fullest: u64,
+    /// The block at hand, and its rows so far.
+    block: Vec<u8>,
+    here: u64,
     hasher: Sha256,
 }
 
 impl Sum {
     fn new(l1: &L1) -> Self {
-        Self { metis: l1.metis.to_vec(), events: 0, rows: 0, hasher: Sha256::new() }
+        let metis = l1.metis.to_vec();
+        Self { metis, events: 0, rows: 0, fullest: 0, block: Vec::new(), here: 0, hasher: Sha256::new() }
     }
 
     fn add(&mut self, entry: &Entry<'_>) {
         let Entry { block, index, transaction, address, topics, data } = entry;
         self.rows += 1;
+        if self.block != *block {
+            self.block = block.to_vec();
+            self.here = 0;
+        }
+        self.here += 1;
+        self.fullest = self.fullest.max(self.here);
         self.events += u64::from(*address != self.metis.as_slice());
         self.hasher.update(block);
         self.hasher.update(index.to_be_bytes());
@@ -78,7 +91,8 @@ impl Sum {
     }
 
     fn done(self) -> Summary {
-        Summary { events: self.events, rows: self.rows, digest: self.hasher.finalize().into() }
+        let Self { events, rows, fullest, .. } = self;
+        Summary { events, rows, fullest, digest: self.hasher.finalize().into() }
     }
 }
 

@@ -3,8 +3,9 @@
 use anyhow::{Result, bail};
 use api::keys::v1::{GetKeyRequest, get_key_request};
 use api::lifecycle::v1::{
-    BuildListingRequest, GetSequencerRequest, ListSequencersRequest, ListTransitionsRequest, ListingFields,
-    Phase, RegisterSequencerRequest, Sequencer, get_sequencer_request, register_sequencer_request,
+    BuildListingRequest, GetSequencerAtRequest, GetSequencerRequest, ListSequencersRequest,
+    ListTransitionsRequest, ListingFields, Phase, RegisterSequencerRequest, Sequencer, get_sequencer_request,
+    register_sequencer_request,
 };
 use clap::{Args, Subcommand};
 
@@ -27,6 +28,13 @@ pub enum Command {
     Get {
         /// Name.
         name: String,
+    },
+    /// State and record at an L1 block, and why.
+    At {
+        /// Name.
+        name: String,
+        /// L1 block; 0 for the last applied one.
+        block: u64,
     },
     /// State changes with their causes.
     History {
@@ -113,6 +121,7 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             let sequencer = find(session, &name).await?;
             out.print("sequencer.lifecycle.v1.Sequencer", &sequencer, || properties(&sequencer))
         }
+        Command::At { name, block } => at(session, out, &name, block).await,
         Command::History { name, at_block, undone } => history(session, out, &name, at_block, undone).await,
         Command::Listing { name } => {
             let request = BuildListingRequest { sequencer: find(session, &name).await?.id };
@@ -160,6 +169,18 @@ async fn register(register: Register, session: &Session, out: &Printer) -> Resul
     let answer = session.lifecycle().register_sequencer(request).await?.into_inner();
     out.print("sequencer.lifecycle.v1.RegisterSequencerResponse", &answer, || {
         answer.sequencer.as_ref().map_or_else(Rows::properties, properties)
+    })
+}
+
+async fn at(session: &Session, out: &Printer, name: &str, at_block: u64) -> Result<()> {
+    let request = GetSequencerAtRequest { sequencer: find(session, name).await?.id, at_block };
+    let answer = session.lifecycle().get_sequencer_at(request).await?.into_inner();
+    out.print("sequencer.lifecycle.v1.GetSequencerAtResponse", &answer, || {
+        let mut rows = answer.sequencer.as_ref().map_or_else(Rows::properties, properties);
+        if let Some(because) = &answer.because {
+            rows.add(["because", &because.cause]);
+        }
+        rows
     })
 }
 

@@ -164,6 +164,7 @@ pub const GRPC: &[Method] = &[
     read("/sequencer.lifecycle.v1.LifecycleService/ListSequencers", CALLERS),
     read("/sequencer.lifecycle.v1.LifecycleService/ListTransitions", CALLERS),
     stream("/sequencer.lifecycle.v1.LifecycleService/WatchTransitions", CALLERS),
+    read("/sequencer.lifecycle.v1.LifecycleService/GetSequencerAt", CALLERS),
     Method {
         deadline: Deadline::Write,
         cost: 5,

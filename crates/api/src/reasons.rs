@@ -118,6 +118,7 @@ registry! {
     CURSOR_MALFORMED = invalid "Begin again without cursor, or with one that this service gave out.";
     WEBHOOK_URL_FORBIDDEN = invalid "Give an https URL that leads to a public address; lifecycle.webhooks names other networks.";
     EVENT_TYPE_UNKNOWN = invalid "Notifications have the types that the message lists.";
+    BLOCK_NOT_APPLIED = invalid "This block is above the last one that was applied: give that, an earlier one, or 0.";
     BLOCK_BELOW_START = invalid "Nothing is indexed below the chain's start block: give that, a later block, or 0.";
     LISTING_INVALID = invalid "The listing breaks a rule of the README or the upstream check.";
     // not found

@@ -2,13 +2,14 @@
 
 use alloy_primitives::Address;
 
-use crate::amount::Metis;
+use crate::amount::{Eth, Metis};
+use crate::exit;
 use crate::phase::Phase;
 
 /// A condition that is not a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flag {
-    /// The owner lost the whitelist while METIS is locked: claim and exit are blocked too.
+    /// The owner is not whitelisted while METIS is locked: claim and exit are blocked too.
     Dewhitelisted,
     /// The pool is paused.
     Paused,
@@ -63,63 +64,104 @@ pub struct Conditions {
     pub backup_proven: Option<bool>,
     /// The node's problem in words; `Some(None)` is a ready node, `None` no node or no probe yet.
     pub node_problem: Option<Option<String>>,
-    /// L1 nonce and themis nonce, where both are known.
-    pub nonces: Option<(u64, u64)>,
+    /// The contract's counter and that of themis, where both are known.
+    pub nonces: Option<Nonces>,
     /// Principal, unclaimed reward and maxLock.
     pub lock: Option<(Metis, Metis, Metis)>,
-    /// The BFT rule applies and allows no exit.
-    pub exit_blocked: bool,
+    /// Active and exiting sequencers, where the BFT rule applies (P 1.11).
+    pub bft: Option<(u64, u64)>,
     /// The last re-span that displaced the signer, in words.
     pub missed_turn: Option<String>,
+    /// ETH of the owner and the least it should have; none for accounts that we do not send from.
+    pub eth: Option<(Eth, Eth)>,
+}
+
+/// The counters of operations that should agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nonces {
+    /// The contract's, now.
+    pub now: u64,
+    /// The contract's at the last block that themis must have taken in: it waits for confirmations (P 3.6).
+    pub settled: u64,
+    /// Of the validator record.
+    pub themis: u64,
+}
+
+impl Nonces {
+    /// Whether themis is behind what it must have seen, or ahead of what there is.
+    pub const fn drift(self) -> bool {
+        self.themis < self.settled || self.themis > self.now
+    }
 }
 
 /// The flags that stand, each with its reason.
 pub fn flags(conditions: &Conditions) -> Vec<(Flag, String)> {
-    let holds_lock = conditions.phase.holds_lock();
-    let earning = matches!(conditions.phase, Phase::Locked | Phase::Active);
-    let mut flags = Vec::new();
-    let mut raise = |condition: bool, flag: Flag, reason: &dyn Fn() -> String| {
-        if condition {
-            flags.push((flag, reason()));
-        }
-    };
-    raise(holds_lock && !conditions.whitelisted, Flag::Dewhitelisted, &|| {
-        "the owner is no longer whitelisted: claim, exit and withdrawal revert".to_owned()
-    });
-    raise(conditions.paused && conditions.phase != Phase::Withdrawn, Flag::Paused, &|| {
-        "the pool is paused".to_owned()
-    });
-    raise(holds_lock && conditions.recipient == Some(Address::ZERO), Flag::NoRecipient, &|| {
-        "the reward recipient is empty: claim and exit revert".to_owned()
-    });
-    raise(
-        conditions.backup_proven == Some(false) && conditions.phase != Phase::Withdrawn,
-        Flag::BackupUnproven,
-        &|| "no restore drill has proven the backup of the signer's key".to_owned(),
-    );
-    if let Some(Some(problem)) = &conditions.node_problem {
-        raise(!matches!(conditions.phase, Phase::Withdrawn), Flag::NodeNotReady, &|| problem.clone());
+    let mut raised = of_the_contract(conditions);
+    raised.extend(of_the_operation(conditions));
+    raised
+}
+
+/// What the contract's state says.
+fn of_the_contract(conditions: &Conditions) -> Vec<(Flag, String)> {
+    let Conditions { phase, whitelisted, paused, recipient, lock, bft, .. } = conditions;
+    let earning = matches!(phase, Phase::Locked | Phase::Active);
+    let mut raised = Vec::new();
+    if phase.holds_lock() && !whitelisted {
+        let why = "the owner is not whitelisted: claim, exit and withdrawal revert";
+        raised.push((Flag::Dewhitelisted, why.to_owned()));
     }
-    if let Some(turn) = &conditions.missed_turn {
-        raise(earning, Flag::MissedTurn, &|| turn.clone());
+    if *paused && *phase != Phase::Withdrawn {
+        raised.push((Flag::Paused, "the pool is paused".to_owned()));
     }
-    if let Some((chain, themis)) = conditions.nonces {
-        raise(earning && chain != themis, Flag::NonceDrift, &|| {
-            format!("themis knows nonce {themis}, the contract has {chain}")
-        });
+    if phase.holds_lock() && *recipient == Some(Address::ZERO) {
+        let why = "the reward recipient is empty: claim and exit revert";
+        raised.push((Flag::NoRecipient, why.to_owned()));
     }
-    if let Some((amount, reward, max)) = conditions.lock {
-        let over = amount.checked_add(reward).is_none_or(|sum| sum > max);
-        raise(earning && over, Flag::CapExceeded, &|| {
-            format!(
-                "{amount} METIS and {reward} of reward are more than {max}: converting the reward reverts"
-            )
-        });
+    if let Some((amount, reward, max)) = lock.filter(|_| earning)
+        && amount.checked_add(reward).is_none_or(|sum| sum > max)
+    {
+        let why = format!(
+            "{amount} METIS and {reward} of reward are more than {max}: converting the reward reverts"
+        );
+        raised.push((Flag::CapExceeded, why));
     }
-    raise(earning && conditions.exit_blocked, Flag::ExitBlocked, &|| {
-        "the BFT rule allows no further exit now".to_owned()
-    });
-    flags
+    if let Some((active, exiting)) = bft.filter(|_| earning)
+        && !exit::allowed(active, exiting)
+    {
+        let why = format!("the BFT rule allows no further exit: {active} are active, {exiting} are exiting");
+        raised.push((Flag::ExitBlocked, why));
+    }
+    raised
+}
+
+/// What nodes, keys and accounts say.
+fn of_the_operation(conditions: &Conditions) -> Vec<(Flag, String)> {
+    let Conditions { phase, backup_proven, node_problem, nonces, missed_turn, eth, .. } = conditions;
+    let mut raised = Vec::new();
+    if *phase == Phase::Withdrawn {
+        return raised;
+    }
+    let earning = matches!(phase, Phase::Locked | Phase::Active);
+    if *backup_proven == Some(false) {
+        let why = "no restore drill has proven the backup of the signer's key";
+        raised.push((Flag::BackupUnproven, why.to_owned()));
+    }
+    if let Some(Some(problem)) = node_problem {
+        raised.push((Flag::NodeNotReady, problem.clone()));
+    }
+    if let Some(turn) = missed_turn.as_ref().filter(|_| earning) {
+        raised.push((Flag::MissedTurn, turn.clone()));
+    }
+    if let Some(nonces) = nonces.filter(|nonces| earning && nonces.drift()) {
+        let Nonces { now, settled, themis } = nonces;
+        let why =
+            format!("themis knows nonce {themis}, the contract has {now} and had {settled} long enough ago");
+        raised.push((Flag::NonceDrift, why));
+    }
+    if let Some((has, least)) = eth.filter(|(has, least)| has < least) {
+        raised.push((Flag::LowEth, format!("the owner has {has} ETH, less than {least}")));
+    }
+    raised
 }
 
 #[cfg(test)]
@@ -136,10 +178,11 @@ mod tests {
             recipient: Some(Address::repeat_byte(1)),
             backup_proven: Some(true),
             node_problem: Some(None),
-            nonces: Some((1, 1)),
+            nonces: Some(Nonces { now: 2, settled: 1, themis: 1 }),
             lock: Some((Metis(U256::from(5)), Metis(U256::from(5)), Metis(U256::from(10)))),
-            exit_blocked: false,
+            bft: Some((10, 0)),
             missed_turn: None,
+            eth: Some((Eth::wei(5), Eth::wei(5))),
         }
     }
 
@@ -157,7 +200,15 @@ mod tests {
             (Flag::BackupUnproven, Conditions { backup_proven: Some(false), ..healthy() }),
             (Flag::NodeNotReady, Conditions { node_problem: Some(Some("down".into())), ..healthy() }),
             (Flag::MissedTurn, Conditions { missed_turn: Some("epoch 4".into()), ..healthy() }),
-            (Flag::NonceDrift, Conditions { nonces: Some((2, 1)), ..healthy() }),
+            (
+                Flag::NonceDrift,
+                Conditions { nonces: Some(Nonces { now: 3, settled: 2, themis: 1 }), ..healthy() },
+            ),
+            (
+                Flag::NonceDrift,
+                Conditions { nonces: Some(Nonces { now: 3, settled: 2, themis: 4 }), ..healthy() },
+            ),
+            (Flag::LowEth, Conditions { eth: Some((Eth::wei(4), Eth::wei(5))), ..healthy() }),
             (
                 Flag::CapExceeded,
                 Conditions {
@@ -165,7 +216,7 @@ mod tests {
                     ..healthy()
                 },
             ),
-            (Flag::ExitBlocked, Conditions { exit_blocked: true, ..healthy() }),
+            (Flag::ExitBlocked, Conditions { bft: Some((7, 3)), ..healthy() }),
         ];
         for (flag, conditions) in cases {
             let raised: Vec<_> = flags(&conditions).into_iter().map(|(flag, _)| flag).collect();
@@ -174,8 +225,35 @@ mod tests {
     }
 
     #[test]
+    fn every_flag_says_why() {
+        let worst = Conditions {
+            whitelisted: false,
+            paused: true,
+            recipient: Some(Address::ZERO),
+            backup_proven: Some(false),
+            node_problem: Some(Some("down".into())),
+            nonces: Some(Nonces { now: 3, settled: 2, themis: 1 }),
+            lock: Some((Metis(U256::MAX), Metis(U256::MAX), Metis(U256::MAX))),
+            bft: Some((1, 0)),
+            missed_turn: Some("epoch 4".into()),
+            eth: Some((Eth::ZERO, Eth::wei(5))),
+            ..healthy()
+        };
+        let raised = flags(&worst);
+        assert_eq!(raised.len(), 10, "all of them");
+        assert!(raised.iter().all(|(_, why)| !why.is_empty()));
+    }
+
+    #[test]
     fn a_withdrawn_sequencer_worries_nobody() {
-        let gone = Conditions { phase: Phase::Withdrawn, whitelisted: false, paused: true, ..healthy() };
+        let gone = Conditions {
+            phase: Phase::Withdrawn,
+            whitelisted: false,
+            paused: true,
+            eth: Some((Eth::ZERO, Eth::wei(5))),
+            bft: Some((1, 0)),
+            ..healthy()
+        };
         assert_eq!(flags(&gone), vec![]);
     }
 }

@@ -13,6 +13,7 @@ pub mod fee;
 pub mod flag;
 pub mod fleet;
 pub mod ids;
+pub mod life;
 pub mod listing;
 pub mod network;
 pub mod operation;

@@ -97,6 +97,47 @@ impl Operation {
         }
     }
 
+    /// METIS that it moves in or out by its parameters; zero for the others.
+    pub const fn amount(&self) -> Metis {
+        match self {
+            Self::Lock { amount, .. } | Self::Increase { amount, .. } | Self::Withdraw { amount } => *amount,
+            _ => Metis::ZERO,
+        }
+    }
+
+    /// METIS that LockingInfo takes from the owner, who must have allowed it before.
+    pub const fn takes(&self) -> Metis {
+        match self {
+            Self::Lock { amount, .. } | Self::Increase { amount, .. } => *amount,
+            _ => Metis::ZERO,
+        }
+    }
+
+    /// The L2 recipient that it sets; zero for the others.
+    pub const fn recipient(&self) -> Address {
+        match self {
+            Self::Lock { recipient, .. } | Self::SetRecipient { recipient } => *recipient,
+            _ => Address::ZERO,
+        }
+    }
+
+    /// The owner that it sets; zero for the others.
+    pub const fn new_owner(&self) -> Address {
+        match self {
+            Self::SetOwner { new_owner } => *new_owner,
+            _ => Address::ZERO,
+        }
+    }
+
+    /// The address of the signer that it brings into the contract, if any.
+    pub fn new_signer(&self) -> Option<Address> {
+        match self {
+            Self::Lock { signer, .. } => Some(signer.address()),
+            Self::RotateSigner { new_signer } => Some(new_signer.address()),
+            _ => None,
+        }
+    }
+
     /// One sentence for people, without the sequencer's name.
     pub fn words(&self) -> String {
         match self {

@@ -4,15 +4,19 @@
 //! Gathering the facts and the simulation at the end belong to the lifecycle service.
 
 mod checks;
+mod table;
 
 use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 
 use crate::amount::{Eth, Metis};
+use crate::fee::Oracle;
 use crate::ids::{BatchId, SequencerId, Timestamp};
 use crate::network::Variant;
 use crate::operation::Operation;
+
+pub use table::Source;
 
 /// Outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,121 +145,31 @@ pub struct Facts {
     pub eth: Eth,
     /// ETH needed at most: gas at the fee ceiling and value.
     pub eth_needed: Eth,
+    /// Prices of the bridge; none where the operation bridges nothing, because there is no reward.
+    pub oracle: Option<Oracle>,
     /// Bridge fee that will be sent.
     pub bridge_fee: Eth,
     /// Whether a drill has proven the backup of the signer's key; none for external keys.
     pub backup_proven: Option<bool>,
-    /// The node of the signer.
+    /// The node of the signer to be locked or rotated to; only for these two.
     pub node: NodeState,
     /// Another operation of this sequencer that is not final, by id.
     pub open_operation: Option<String>,
 }
 
-/// All checks of an operation, in the contract's order; ours that the contract does not make come last.
+/// All checks of an operation, in the contract's order; what the contract does not ask comes last.
 pub fn preflight(operation: &Operation, facts: &Facts) -> Vec<Check> {
-    match operation {
-        Operation::Lock { amount, recipient, override_node, .. } => {
-            lock(*amount, *recipient, override_node.as_deref(), facts)
-        }
-        Operation::Increase { amount, with_rewards } => {
-            let mut list = vec![checks::not_paused(facts), checks::whitelisted(facts)];
-            list.extend(checks::active_and_owned(facts));
-            list.extend([
-                checks::under_cap(*amount, *with_rewards, facts),
-                checks::adds_something(*amount, *with_rewards, facts),
-                checks::allowance_planned(*amount, facts),
-                checks::balance(*amount, facts),
-            ]);
-            finish(list, facts)
-        }
-        Operation::Withdraw { amount } => {
-            let mut list = vec![checks::not_paused(facts), checks::whitelisted(facts)];
-            list.extend(checks::active_and_owned(facts));
-            list.extend([checks::withdraw_throttle(facts), checks::leaves_minimum(*amount, facts)]);
-            finish(list, facts)
-        }
-        Operation::Claim { .. } => {
-            let mut list = vec![checks::not_paused(facts), checks::whitelisted(facts)];
-            list.extend(checks::active_and_owned(facts));
-            list.extend([checks::recipient_set(facts), checks::reward_there(facts)]);
-            finish(list, facts)
-        }
-        Operation::SetRecipient { recipient } => {
-            let mut list = vec![checks::whitelisted(facts)];
-            list.extend(checks::active_and_owned(facts));
-            list.push(checks::recipient_given(*recipient));
-            finish(list, facts)
-        }
-        Operation::SetOwner { new_owner } => finish(set_owner(*new_owner, facts), facts),
-        Operation::RotateSigner { .. } => finish(
-            vec![
-                checks::not_paused(facts),
-                checks::active(facts),
-                checks::sent_by_signer(facts),
-                checks::signer_throttle(facts),
-                checks::signer_unused(facts),
-                checks::backup(facts),
-            ],
-            facts,
-        ),
-        Operation::Unlock { .. } => {
-            let mut list = vec![checks::not_paused(facts), checks::whitelisted(facts)];
-            list.extend(checks::active_and_owned(facts));
-            list.extend([checks::exit_allowed(facts), checks::recipient_set(facts)]);
-            finish(list, facts)
-        }
-        Operation::WithdrawFinal { .. } => finish(
-            vec![
-                checks::not_paused(facts),
-                checks::whitelisted(facts),
-                checks::owned(facts),
-                checks::recipient_set(facts),
-                checks::exit_over(facts),
-            ],
-            facts,
-        ),
-    }
+    table::rows(operation, facts.variant).iter().map(|row| (row.look)(operation, facts)).collect()
+}
+
+/// Who would refuse if a check of this name fails.
+pub fn source(check: &str) -> Source {
+    table::source(check)
 }
 
 /// Whether nothing stands in the way.
 pub fn passes(checks: &[Check]) -> bool {
     checks.iter().all(|check| check.verdict != Verdict::Fail)
-}
-
-fn lock(amount: Metis, recipient: Address, override_node: Option<&str>, facts: &Facts) -> Vec<Check> {
-    vec![
-        checks::not_paused(facts),
-        checks::whitelisted(facts),
-        checks::owner_free(facts),
-        checks::signer_unused(facts),
-        checks::in_range(amount, facts),
-        checks::allowance_planned(amount, facts),
-        checks::balance(amount, facts),
-        checks::recipient_given(recipient),
-        checks::eth(facts),
-        checks::backup(facts),
-        checks::node(override_node, facts),
-        checks::nothing_open(facts),
-    ]
-}
-
-/// The order depends on the variant (P 1.11).
-fn set_owner(new_owner: Address, facts: &Facts) -> Vec<Check> {
-    let mut list = vec![checks::new_owner_given(new_owner)];
-    if facts.variant == Variant::Mainnet {
-        list.push(checks::whitelisted(facts));
-    } else {
-        list.push(checks::new_owner_whitelisted(facts));
-    }
-    list.push(checks::new_owner_free(facts));
-    list.extend(checks::active_and_owned(facts));
-    list
-}
-
-/// What every operation on a position needs besides the contract's own checks.
-fn finish(mut list: Vec<Check>, facts: &Facts) -> Vec<Check> {
-    list.extend([checks::eth(facts), checks::nothing_open(facts)]);
-    list
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ const ERROR: [u8; 4] = [0x08, 0xc3, 0x79, 0xa0];
 const PANIC: [u8; 4] = [0x4e, 0x48, 0x7b, 0x71];
 /// Characters of a contract's own words that are kept; ours are all below 70.
 const TEXT_MAX: usize = 256;
+/// `Panic` of arithmetic that leaves its range.
+const OVERFLOW: u64 = 0x11;
 /// Bytes of an ABI word.
 const WORD: usize = 32;
 
@@ -115,13 +117,16 @@ impl Revert {
         }
     }
 
-    /// The reason when the refused call was `withdraw`, which shares its words with `lock`.
-    pub fn reason_of_withdraw(&self) -> &'static str {
-        match self {
-            Self::Text(text) if text == texts::INVALID_AMOUNT => "WITHDRAW_ABOVE_AVAILABLE",
+    /// The reason as it applies to the operation of this name: some words and panics mean another thing in each.
+    pub fn reason_in(&self, operation: &str) -> &'static str {
+        let overflow = U256::from(OVERFLOW);
+        match (operation, self) {
+            ("withdraw", Self::Text(text)) if text == texts::INVALID_AMOUNT => "WITHDRAW_ABOVE_AVAILABLE",
             // The pool subtracts before it compares.
-            Self::Panic(code) if *code == U256::from(0x11) => "WITHDRAW_ABOVE_AVAILABLE",
-            other => other.reason(),
+            ("withdraw", Self::Panic(code)) if *code == overflow => "WITHDRAW_ABOVE_AVAILABLE",
+            // And adds before it compares.
+            ("increase", Self::Panic(code)) if *code == overflow => "LOCK_CAP_EXCEEDED",
+            (_, other) => other.reason(),
         }
     }
 
@@ -240,7 +245,7 @@ fn text(arguments: &[u8]) -> Option<String> {
 fn panic_words(code: U256) -> String {
     let words = match code.try_into().unwrap_or(u64::MAX) {
         0x01 => "an assertion failed",
-        0x11 => "an amount is larger than what is there (arithmetic overflow)",
+        OVERFLOW => "an amount is larger than what is there (arithmetic overflow)",
         0x12 => "division by zero",
         0x32 => "an index is out of bounds",
         _ => return format!("the contract panicked with code {code:#x}"),

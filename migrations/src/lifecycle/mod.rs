@@ -19,6 +19,7 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000002_lifecycle_register", m002_register::SQL),
         sql("m20261122_000003_lifecycle_operations", m003_operations::SQL),
         sql("m20261122_000004_lifecycle_hold", include_str!("m004_hold.sql")),
+        sql("m20261122_000005_lifecycle_lives", include_str!("m005_lives.sql")),
         sql("m20261122_000007_lifecycle_workflows", include_str!("m007_workflows.sql")),
         sql("m20261122_000008_lifecycle_notify", include_str!("m008_notify.sql")),
     ]

@@ -212,6 +212,7 @@ service! { LifecycleService in lifecycle {
     cancel_operation: CancelOperationRequest => CancelOperationResponse = lifecycle::CancelOperationResponse { operation: Some(operation()) };
     get_operation: GetOperationRequest => GetOperationResponse = lifecycle::GetOperationResponse { operation: Some(operation()) };
     list_operations: ListOperationsRequest => ListOperationsResponse = Default::default();
+    get_sequencer_at: GetSequencerAtRequest => GetSequencerAtResponse = Default::default();
     build_listing: BuildListingRequest => BuildListingResponse = lifecycle::BuildListingResponse { json: "{}".to_owned(), checks: vec![] };
     export_prepared_operation: ExportPreparedOperationRequest => ExportPreparedOperationResponse = Default::default();
     validate_listing: ValidateListingRequest => ValidateListingResponse = Default::default();

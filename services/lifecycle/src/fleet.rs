@@ -36,10 +36,20 @@ pub struct Chain {
     pub bridge: Address,
     /// Blocks on top of a transaction's before it counts as done.
     pub confirmations: u64,
+    /// Variant of the implementation that stood behind the pool at the start.
     pub variant: Variant,
+    /// That implementation, if the chain could be asked.
+    pub implementation: Option<Address>,
 }
 
 impl Chain {
+    /// The variant of an implementation behind the pool (P 1.2, 1.11). What the operator declared is about the one that
+    /// stood there at the start: of another one nothing is known.
+    pub fn variant_of(&self, implementation: Address) -> Variant {
+        let unchanged = self.implementation.is_none_or(|known| known == implementation);
+        if unchanged { self.variant } else { Variant::of(self.chain_id, implementation) }
+    }
+
     /// The chain id as the tables hold it.
     pub fn chain_id_column(&self) -> i64 {
         // Chain ids above 2^63 do not exist; such a configuration would find no row.

@@ -155,12 +155,12 @@ pub async fn build(
 async fn open(name: String, network: &Network) -> Result<Chain, BuildError> {
     let spec = network.spec(&name).map_err(|source| BuildError::Network { name: name.clone(), source })?;
     let l1 = network.l1_pool(&spec).map_err(|source| BuildError::Endpoints { name: name.clone(), source })?;
-    let variant = match verify::l1(&spec, &l1).await {
-        Ok(contracts) => contracts.variant,
+    let (variant, implementation) = match verify::l1(&spec, &l1).await {
+        Ok(contracts) => (contracts.variant, Some(contracts.pool_implementation)),
         Err(source @ VerifyError::Mismatched { .. }) => return Err(BuildError::Contracts { name, source }),
         Err(error) => {
             tracing::warn!("the contracts of {name} could not be checked: {}", runtime::report(&error));
-            Variant::Unknown
+            (Variant::Unknown, None)
         }
     };
     Ok(Chain {
@@ -173,6 +173,7 @@ async fn open(name: String, network: &Network) -> Result<Chain, BuildError> {
         bridge: spec.l1.bridge,
         confirmations: spec.l1.confirmations,
         variant: variant.or(network.variant),
+        implementation,
     })
 }
 

@@ -5,8 +5,8 @@ use api::indexer::v1::indexer_service_client::IndexerServiceClient;
 use api::indexer::v1::nodes_service_client::NodesServiceClient;
 use api::indexer::v1::{
     ChainEvent, ChainParameters, GetChainParametersRequest, GetNodeRequest, ListEventsRequest,
-    ListNodesRequest, ListSequencerRecordsRequest, Node, SequencerRecord, SignerOnNetwork,
-    StreamEventsRequest, StreamEventsResponse, get_node_request,
+    ListMissedTurnsRequest, ListNodesRequest, ListSequencerRecordsRequest, MissedTurn, Node, SequencerRecord,
+    SignerOnNetwork, StreamEventsRequest, StreamEventsResponse, get_node_request,
 };
 use api::keys::v1::keys_service_client::KeysServiceClient;
 use api::keys::v1::{
@@ -89,6 +89,14 @@ impl Neighbours {
             }
         }
         Ok(records)
+    }
+
+    /// The newest turns that producers of a network lost by a re-span, newest first.
+    pub async fn missed_turns(&self, network: &str) -> Result<Vec<MissedTurn>, Error> {
+        let request =
+            ListMissedTurnsRequest { network: network.to_owned(), page_size: PAGE, ..Default::default() };
+        let answer = self.indexer.clone().list_missed_turns(request).await.map_err(Error::of("indexer"))?;
+        Ok(answer.into_inner().turns)
     }
 
     /// The node of a signer; none if no node is registered for it.

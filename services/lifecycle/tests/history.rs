@@ -2,10 +2,11 @@
 
 use api::lifecycle::v1::*;
 use domain::amount::{Eth, Metis};
+use runtime::errors::refusal_of;
 use testkit::contracts::node_key;
 use testkit::{wait_for, wait_until};
 
-use crate::world::{DEADLINE, NETWORK, World, address};
+use crate::world::{DEADLINE, NETWORK, World, address, owner_name};
 
 async fn observed(world: &World, signer: &str) -> Sequencer {
     wait_for("the observed sequencer is listed", DEADLINE, || async {
@@ -55,9 +56,56 @@ async fn a_stranger_on_chain_is_known_through_its_whole_life() {
     assert!(history[0].log.is_some() && history[1].log.is_none());
     assert_eq!(history[0].block.as_ref().unwrap().number, locked_at);
     let request =
-        ListTransitionsRequest { sequencer: sequencer.id, at_block: locked_at, ..Default::default() };
+        ListTransitionsRequest { sequencer: sequencer.id.clone(), at_block: locked_at, ..Default::default() };
     let then = world.client.clone().list_transitions(request).await.unwrap().into_inner().transitions;
     assert_eq!(then.last().map(Transition::to), Some(Locked), "the state at the block of the lock");
+
+    let then = at(&world, &sequencer.id, locked_at).await.unwrap();
+    let (shown, because) = (then.sequencer.unwrap(), then.because.unwrap());
+    assert_eq!((shown.phase(), shown.locked_wei), (Locked, Metis::whole(20_000).wei_string()));
+    assert_eq!((because.to(), because.cause.as_str()), (Locked, "Locked 20000 METIS"));
+    let now = at(&world, &sequencer.id, 0).await.unwrap().sequencer.unwrap();
+    assert_eq!((now.phase(), now.locked_wei.as_str()), (Withdrawn, "0"));
+    let before = refusal_of(&at(&world, &sequencer.id, locked_at - 1).await.unwrap_err()).unwrap();
+    assert_eq!(before.reason, "SEQUENCER_NOT_FOUND", "nobody knew it before its lock");
+    let later = refusal_of(&at(&world, &sequencer.id, locked_at + 1_000_000).await.unwrap_err()).unwrap();
+    assert_eq!(later.reason, "BLOCK_NOT_APPLIED");
+}
+
+async fn at(world: &World, sequencer: &str, at_block: u64) -> Result<GetSequencerAtResponse, tonic::Status> {
+    let request = GetSequencerAtRequest { sequencer: sequencer.to_owned(), at_block };
+    Ok(world.client.clone().get_sequencer_at(request).await?.into_inner())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_exit_keeps_its_time_and_the_owner_may_begin_a_second_life() {
+    let mut world = World::start().await;
+    let first = world.whitelisted("alpha").await.id;
+    let owner = address(&owner_name("alpha"));
+    world.l1.lock(owner, &node_key("alpha"), owner, Metis::whole(20_000)).await.unwrap();
+    world.until_phase(&first, Phase::Locked).await;
+    let id = world.l1.sequencer_of(owner).await.unwrap().unwrap();
+    // Governance throws it out: neither pause nor whitelist matter.
+    world.l1.whitelist(owner, false).await.unwrap();
+    world.l1.set_pause(true).await.unwrap();
+    world.l1.force_unlock(id).await.unwrap();
+    let exiting = world.until_phase(&first, Phase::Exiting).await;
+    world.l1.set_exit_delay(60).await.unwrap();
+    world.l1.link.advance_time(120).await.unwrap();
+    let still = world.until_phase(&first, Phase::Exiting).await;
+    assert_eq!(still.withdrawable_time, exiting.withdrawable_time, "the delay of others is not its own");
+    world.l1.set_pause(false).await.unwrap();
+    world.l1.whitelist(owner, true).await.unwrap();
+    world.l1.link.advance_time(21 * 86_400).await.unwrap();
+    world.until_phase(&first, Phase::Withdrawable).await;
+    world.l1.unlock_claim(owner, id).await.unwrap();
+    world.until_phase(&first, Phase::Withdrawn).await;
+
+    world.l1.lock(owner, &node_key("beta"), owner, Metis::whole(20_000)).await.unwrap();
+    let second = observed(&world, "beta").await;
+    assert_ne!(second.id, first, "another life");
+    world.until_phase(&second.id, Phase::Locked).await;
+    world.until_phase(&first, Phase::Withdrawn).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

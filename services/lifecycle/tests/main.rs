@@ -8,6 +8,7 @@
 mod approvals;
 mod crashes;
 mod fakes;
+mod flags;
 mod fleets;
 mod history;
 mod hold;

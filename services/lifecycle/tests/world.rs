@@ -48,6 +48,7 @@ pub struct World {
     pub keys: FakeKeys,
     pub db: TestDb,
     pub client: LifecycleServiceClient<Peer>,
+    variant: Variant,
     anvil: Anvil,
     pki: Pki,
     addresses: Addresses,
@@ -82,20 +83,27 @@ impl World {
     }
 
     pub async fn with(config: Config) -> Self {
+        Self::of_variant(config, Variant::Main).await
+    }
+
+    /// The configuration says that the pool is of this variant; the contracts are of variant `main`.
+    pub async fn of_variant(config: Config, variant: Variant) -> Self {
         runtime::install_crypto_provider();
         let anvil = Anvil::start(testkit::anvil::Options::default()).await.expect("anvil starts");
         let l1 = deploy_l1(&anvil, L1Options::default()).await.expect("the contracts are deployed");
         let dir = TempDir::new().expect("a folder");
         let pki = Pki::new(dir.path(), TRUST_DOMAIN).expect("an authority");
-        let pool = network(&anvil, &l1).l1_pool(&network(&anvil, &l1).spec(NETWORK).unwrap()).unwrap();
+        let settings = network(&anvil, &l1, variant);
+        let pool = settings.l1_pool(&settings.spec(NETWORK).unwrap()).unwrap();
         let (indexer, keys) = (FakeIndexer::new(pool, &l1), FakeKeys::default());
         let addresses = Addresses {
             indexer: serve_indexer(&pki, indexer.clone()).await,
             keys: serve_keys(&pki, keys.clone()).await,
         };
         let db = testkit::database().await;
-        let (instance, client) = run(&anvil, &l1, &pki, &db, addresses, config).await;
+        let (instance, client) = run(settings, &pki, &db, addresses, config).await;
         Self {
+            variant,
             l1,
             indexer,
             keys,
@@ -110,9 +118,13 @@ impl World {
         }
     }
 
+    fn settings(&self) -> Network {
+        network(&self.anvil, &self.l1, self.variant)
+    }
+
     /// Starts another replica on the same database.
     pub async fn second_replica(&mut self) {
-        let (second, _) = run(&self.anvil, &self.l1, &self.pki, &self.db, self.addresses, quick()).await;
+        let (second, _) = run(self.settings(), &self.pki, &self.db, self.addresses, quick()).await;
         self.second = Some(second);
     }
 
@@ -132,8 +144,7 @@ impl World {
     /// Starts it again on the same database.
     pub async fn restart(&mut self, config: Config) {
         self.kill();
-        let (instance, client) =
-            run(&self.anvil, &self.l1, &self.pki, &self.db, self.addresses, config).await;
+        let (instance, client) = run(self.settings(), &self.pki, &self.db, self.addresses, config).await;
         (self.instance, self.client) = (Some(instance), client);
     }
 
@@ -282,9 +293,8 @@ pub fn managed(sequencer: &str, parameters: Parameters) -> CreateOperationReques
     }
 }
 
-fn network(anvil: &Anvil, l1: &L1) -> Network {
-    let mut network =
-        Network { variant: Variant::Main, confirmations: Some(2), poll_ms: 20, ..Network::default() };
+fn network(anvil: &Anvil, l1: &L1, variant: Variant) -> Network {
+    let mut network = Network { variant, confirmations: Some(2), poll_ms: 20, ..Network::default() };
     network.l1.rpc = vec![anvil.url().parse().expect("a URL")];
     network.l1.chain_id = Some(l1.chain_id);
     network.l1.locking_pool = Some(l1.locking_pool);
@@ -331,8 +341,7 @@ async fn serve_keys(pki: &Pki, keys: FakeKeys) -> SocketAddr {
 }
 
 async fn run(
-    anvil: &Anvil,
-    l1: &L1,
+    settings: Network,
     pki: &Pki,
     db: &TestDb,
     addresses: Addresses,
@@ -343,7 +352,7 @@ async fn run(
         .enable_all()
         .build()
         .expect("a runtime");
-    let networks = BTreeMap::from([(NETWORK.to_owned(), network(anvil, l1))]);
+    let networks = BTreeMap::from([(NETWORK.to_owned(), settings)]);
     let (tls_own, url) = (tls(pki, "lifecycle"), db.url_for("lifecycle"));
     let started = runtime.spawn(async move {
         let (listener, address) = socket().await;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Attempt;
 use super::types::{
-    BlockId, CallFrame, CallRequest, FeeHistory, Header, Log, LogFilter, Quantity, Receipt, Transaction,
-    quantity,
+    BlockId, CallFrame, CallRequest, FeeHistory, Header, Log, LogFilter, Quantity, Receipt, Simulated,
+    SimulatedBlock, Transaction, quantity,
 };
 
 /// Time for a small read. Healthy nodes answer within 100 ms.
@@ -145,6 +145,17 @@ pub fn receipt(hash: B256) -> Call<Option<Receipt>> {
 #[must_use]
 pub fn call(request: &CallRequest, at: BlockId) -> Call<Bytes> {
     Call::new("eth_call", json!([request, at.parameter()]), json_value, QUICK)
+}
+
+/// Simulates calls one after the other on top of a block, each on what the one before it did. Not every node has it.
+#[must_use]
+pub fn simulate(requests: &[CallRequest], at: BlockId) -> Call<Vec<Simulated>> {
+    let params = json!([{ "blockStateCalls": [{ "calls": requests }] }, at.parameter()]);
+    let calls = |raw: &str| {
+        let blocks: Vec<SimulatedBlock> = json_value(raw)?;
+        Ok(blocks.into_iter().flat_map(|block| block.calls).collect())
+    };
+    Call::new("eth_simulateV1", params, calls, QUICK)
 }
 
 /// Calls a view function and decodes what it returned.

@@ -22,8 +22,8 @@ pub use endpoint::{Endpoint, EndpointUrl, InvalidUrl};
 pub use error::{NodeError, NodeErrorKind, RpcError};
 pub use refusal::LogRefusal;
 pub use types::{
-    BlockId, CallFrame, CallRequest, FeeHistory, Header, Log, LogFilter, Receipt, TooManyTopics, Topics,
-    Transaction,
+    BlockId, CallFrame, CallRequest, FeeHistory, Header, Log, LogFilter, Receipt, Simulated, TooManyTopics,
+    Topics, Transaction,
 };
 
 pub(crate) use subscription::{SubscribeError, Subscription};

@@ -258,6 +258,42 @@ fn gas_quantity<S: Serializer>(gas: &Option<u64>, serializer: S) -> Result<S::Ok
     gas.map(quantity).serialize(serializer)
 }
 
+/// What became of one call of a simulation of several.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Simulated {
+    /// 1 for success, 0 for a revert.
+    #[serde(deserialize_with = "hex::number")]
+    pub status: u64,
+    /// Gas used.
+    #[serde(deserialize_with = "hex::number")]
+    pub gas_used: u64,
+    /// What the call returned; some nodes put the data of a revert here.
+    #[serde(default)]
+    pub return_data: Bytes,
+    /// Why it failed, from nodes that say so here.
+    #[serde(default)]
+    pub error: Option<super::NodeError>,
+}
+
+impl Simulated {
+    /// The data of the revert; none if the call succeeded.
+    #[must_use]
+    pub fn revert_data(&self) -> Option<Bytes> {
+        if self.status == 1 {
+            return None;
+        }
+        let told = self.error.as_ref().and_then(super::NodeError::revert_data);
+        Some(told.filter(|data| !data.is_empty()).unwrap_or_else(|| self.return_data.clone()))
+    }
+}
+
+/// A block of simulated calls.
+#[derive(Debug, Deserialize)]
+pub(super) struct SimulatedBlock {
+    pub calls: Vec<Simulated>,
+}
+
 /// Fees of the last blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]

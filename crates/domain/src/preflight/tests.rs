@@ -56,7 +56,8 @@ fn facts() -> Facts {
         allowance: metis(100_000),
         eth: Eth(U256::from(10)),
         eth_needed: Eth(U256::from(10)),
-        bridge_fee: Eth(U256::ZERO),
+        oracle: Some(Oracle { min_l2_gas: U256::from(2), discount: U256::from(3) }),
+        bridge_fee: Eth(U256::from(6)),
         backup_proven: Some(true),
         node: NodeState::Ready,
         open_operation: None,
@@ -122,7 +123,10 @@ fn each_broken_precondition_fails_its_own_check_alone() {
         (Operation::Withdraw { amount: metis(1) }, |f| f.current_batch = BatchId(3), "WITHDRAW_THROTTLED"),
         (
             Operation::Claim { l2_gas: 0 },
-            |f| f.record.as_mut().expect("set").reward = Metis::ZERO,
+            |f| {
+                f.record.as_mut().expect("set").reward = Metis::ZERO;
+                f.bridge_fee = Eth::ZERO;
+            },
             "NO_REWARD",
         ),
         (
@@ -131,7 +135,7 @@ fn each_broken_precondition_fails_its_own_check_alone() {
             "NO_REWARD_RECIPIENT",
         ),
         (Operation::Claim { l2_gas: 0 }, |f| f.sender = OTHER, "NOT_SEQUENCER_OWNER"),
-        (Operation::SetRecipient { recipient: Address::ZERO }, |_| {}, "NO_REWARD_RECIPIENT"),
+        (Operation::SetRecipient { recipient: Address::ZERO }, |_| {}, "ADDRESS_ZERO"),
         (Operation::SetOwner { new_owner: OTHER }, |f| f.new_owner_whitelisted = false, "NOT_WHITELISTED"),
         (Operation::SetOwner { new_owner: Address::ZERO }, |_| {}, "ADDRESS_ZERO"),
         (
@@ -197,4 +201,61 @@ fn nothing_but_a_lock_is_possible_without_a_position() {
     ] {
         assert!(failing(&operation, &without).contains(&"SEQUENCER_NOT_LOCKED"), "{}", operation.name());
     }
+}
+
+#[test]
+fn an_unknown_implementation_leaves_the_differences_to_the_simulation() {
+    let unknown = Facts {
+        variant: Variant::Unknown,
+        active: 1,
+        owner_whitelisted: true,
+        new_owner_whitelisted: false,
+        new_owner_sequencer: Some(SequencerId(9)),
+        ..facts()
+    };
+    for operation in [Operation::Unlock { l2_gas: 0 }, Operation::SetOwner { new_owner: OTHER }] {
+        assert_eq!(failing(&operation, &unknown), Vec::<&str>::new(), "{}", operation.name());
+        let warned = preflight(&operation, &unknown).iter().any(|check| check.verdict == Verdict::Warn);
+        assert!(warned, "{}", operation.name());
+    }
+}
+
+#[test]
+fn the_mainnet_variant_asks_about_the_caller_and_only_warns_of_a_second_sequencer() {
+    let mainnet = Facts { variant: Variant::Mainnet, new_owner_sequencer: Some(SequencerId(9)), ..facts() };
+    let hand_over = Operation::SetOwner { new_owner: OTHER };
+    assert_eq!(failing(&hand_over, &mainnet), Vec::<&str>::new());
+    let stranger = Facts { owner_whitelisted: false, ..mainnet };
+    assert_eq!(failing(&hand_over, &stranger), vec!["NOT_WHITELISTED"]);
+}
+
+#[test]
+fn every_check_has_numbers_or_words_and_no_operation_has_the_same_check_twice() {
+    for operation in [
+        lock(20_000),
+        Operation::Increase { amount: metis(1), with_rewards: true },
+        Operation::Withdraw { amount: metis(1) },
+        Operation::Claim { l2_gas: 0 },
+        Operation::SetRecipient { recipient: OTHER },
+        Operation::SetOwner { new_owner: OTHER },
+        Operation::RotateSigner { new_signer: key() },
+        Operation::Unlock { l2_gas: 0 },
+        Operation::WithdrawFinal { l2_gas: 0 },
+    ] {
+        let checks = preflight(&operation, &facts());
+        let mut names: Vec<&str> = checks.iter().map(|check| check.name).collect();
+        assert!(checks.iter().all(|check| !check.message.is_empty()), "{}", operation.name());
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "{}", operation.name());
+    }
+}
+
+#[test]
+fn a_value_that_is_not_the_exact_quote_fails() {
+    assert_eq!(failing(&Operation::Claim { l2_gas: 3 }, &facts()), vec!["FEE_TOO_LOW"]);
+    let mut nothing_to_bridge = facts();
+    nothing_to_bridge.record.as_mut().expect("set").reward = Metis::ZERO;
+    assert_eq!(failing(&Operation::Unlock { l2_gas: 0 }, &nothing_to_bridge), vec!["FEE_TOO_LOW"]);
 }

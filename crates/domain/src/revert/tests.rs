@@ -27,7 +27,7 @@ fn the_golden_payload_is_read() {
     let revert = Revert::decode(&hex::decode(golden).expect("hex"));
     assert_eq!(revert, Revert::Text("invalid amount".to_owned()));
     assert_eq!(revert.reason(), "LOCK_OUT_OF_RANGE");
-    assert_eq!(revert.reason_of_withdraw(), "WITHDRAW_ABOVE_AVAILABLE");
+    assert_eq!(revert.reason_in("withdraw"), "WITHDRAW_ABOVE_AVAILABLE");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn too_large_a_withdrawal_panics_in_the_contract() {
     let revert = Revert::decode(&custom("Panic(uint256)", &[U256::from(0x11)]));
     assert_eq!(revert, Revert::Panic(U256::from(0x11)));
     assert_eq!(revert.reason(), "CALL_REVERTED");
-    assert_eq!(revert.reason_of_withdraw(), "WITHDRAW_ABOVE_AVAILABLE");
+    assert_eq!(revert.reason_in("withdraw"), "WITHDRAW_ABOVE_AVAILABLE");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn every_reason_stands_in_the_registry() {
         Revert::Empty,
     ];
     let reasons = others.iter().map(Revert::reason).chain(texts::reasons());
-    for reason in reasons.chain([Revert::Panic(U256::from(0x11)).reason_of_withdraw()]) {
+    for reason in reasons.chain([Revert::Panic(U256::from(0x11)).reason_in("withdraw")]) {
         assert!(REGISTRY.contains(&format!("\n    {reason} = ")), "{reason}");
     }
 }

@@ -19,6 +19,7 @@ pub mod step;
 pub mod transaction;
 pub mod transition;
 pub mod undo;
+pub mod validator;
 pub mod webhook;
 pub mod webhook_secret;
 pub mod whitelist;

@@ -25,12 +25,12 @@ pub struct Row {
     pub locked: Wei,
     pub nonce: i64,
     pub withdrawable_at: Option<OffsetDateTime>,
-    /// The L2 block that made it ACTIVE, where one did.
-    pub active_l2_block: Option<i64>,
+    /// Every signer of this life since its lock, hex without 0x.
+    pub signers: Vec<String>,
 }
 
 const COLUMNS: &str = "sequencer, network, phase, seq_id, owner, signer, signer_pubkey, recipient, locked, nonce, \
-                       withdrawable_at, active_l2_block";
+                       withdrawable_at, signers";
 
 impl Row {
     /// Of a sequencer that has nothing locked: new in the register, or its lock was taken back.
@@ -47,8 +47,15 @@ impl Row {
             locked: Wei::default(),
             nonce: 0,
             withdrawable_at: None,
-            active_l2_block: None,
+            signers: Vec::new(),
         }
+    }
+}
+
+impl Row {
+    /// LOCKED or ACTIVE: which of the two is for the consensus layer to say.
+    pub fn has_lock_in_force(&self) -> bool {
+        matches!(self.phase.as_str(), "LOCKED" | "ACTIVE")
     }
 }
 
@@ -66,13 +73,13 @@ pub async fn put<C: ConnectionTrait>(db: &C, row: &Row) -> Result<(), Error> {
         locked,
         nonce,
         withdrawable_at,
-        active_l2_block,
+        signers,
     } = row.clone();
     let sql = "INSERT INTO lifecycle.position (sequencer, network, phase, seq_id, owner, signer, signer_pubkey, \
-               recipient, locked, nonce, withdrawable_at, active_l2_block) \
+               recipient, locked, nonce, withdrawable_at, signers) \
                VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12) ON CONFLICT (sequencer) DO UPDATE SET \
                phase = $3, seq_id = $4, owner = $5, signer = $6, signer_pubkey = $7, recipient = $8, locked = $9, \
-               nonce = $10, withdrawable_at = $11, active_l2_block = $12";
+               nonce = $10, withdrawable_at = $11, signers = $12";
     let values = [
         sequencer.into(),
         network.into(),
@@ -85,7 +92,7 @@ pub async fn put<C: ConnectionTrait>(db: &C, row: &Row) -> Result<(), Error> {
         locked.into(),
         nonce.into(),
         withdrawable_at.into(),
-        active_l2_block.into(),
+        signers.into(),
     ];
     execute(db, "writing a position", sql, values).await?;
     Ok(())
@@ -161,21 +168,30 @@ pub async fn due<C: ConnectionTrait>(
     .await
 }
 
-/// Those that an L2 log above `block` made ACTIVE.
-pub async fn activated_above<C: ConnectionTrait>(
+/// Those in `phase` that ever had this signer since their lock.
+pub async fn ever_signed_by<C: ConnectionTrait>(
     db: &C,
     network: &str,
     phase: &str,
-    block: i64,
+    signer: Address,
 ) -> Result<Vec<Row>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM lifecycle.position WHERE network = $1 AND phase = $2 AND active_l2_block > $3"
+        "SELECT {COLUMNS} FROM lifecycle.position WHERE network = $1 AND phase = $2 AND $3 = ANY(signers) \
+         ORDER BY sequencer"
     );
-    all(
-        db,
-        "reading the positions activated above an L2 block",
-        &sql,
-        [network.into(), phase.into(), block.into()],
-    )
-    .await
+    let values = [network.into(), phase.into(), hex::encode(signer).into()];
+    all(db, "reading the positions that had a signer", &sql, values).await
+}
+
+/// As it was after L1 block `block`, from the before-images of what came later; none if there was none then.
+pub async fn at_block<C: ConnectionTrait>(db: &C, sequencer: Uuid, block: i64) -> Result<Option<Row>, Error> {
+    let sql = format!(
+        "WITH image AS (SELECT before FROM lifecycle.undo WHERE subject = 'position' AND key = $1::text \
+         AND block_number > $2 ORDER BY ordinal LIMIT 1) \
+         SELECT p.* FROM image, LATERAL (SELECT {COLUMNS} FROM \
+         jsonb_populate_record(null::lifecycle.position, image.before)) p WHERE image.before IS NOT NULL \
+         UNION ALL SELECT {COLUMNS} FROM lifecycle.position WHERE sequencer = $1::uuid \
+         AND NOT EXISTS (SELECT 1 FROM image)"
+    );
+    one(db, "reading a position at a block", &sql, [sequencer.to_string().into(), block.into()]).await
 }

@@ -1,7 +1,6 @@
 //! Signers seen producing on L2, with the first epoch each was given: one of the two proofs that the consensus layer
 //! knows a sequencer.
 
-use alloy_primitives::Address;
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use store::Error;
 use store::column::{Addr, Hash};
@@ -41,11 +40,16 @@ pub async fn put_first<C: ConnectionTrait>(db: &C, row: &Row) -> Result<bool, Er
     Ok(execute(db, "noting a producer", sql, values).await? == 1)
 }
 
-/// The first epoch of a signer, if it has had one.
-pub async fn of<C: ConnectionTrait>(db: &C, network: &str, signer: Address) -> Result<Option<Row>, Error> {
+/// The first epoch that any of these signers (hex without 0x) was given.
+pub async fn of_any<C: ConnectionTrait>(
+    db: &C,
+    network: &str,
+    signers: &[String],
+) -> Result<Option<Row>, Error> {
     let sql = "SELECT network, signer, epoch, block_number, block_hash, block_time, transaction_hash, log_index \
-               FROM lifecycle.producer WHERE network = $1 AND signer = $2";
-    one(db, "reading a producer", sql, [network.into(), Addr(signer).into()]).await
+               FROM lifecycle.producer WHERE network = $1 AND encode(signer, 'hex') = ANY($2) \
+               ORDER BY block_number, log_index LIMIT 1";
+    one(db, "reading a producer", sql, [network.into(), signers.to_vec().into()]).await
 }
 
 /// Forgets what L2 blocks above `block` said.

@@ -46,6 +46,20 @@ pub struct Log {
     pub index: i32,
 }
 
+impl Row {
+    /// The log behind it, if there is one.
+    pub fn log(&self) -> Option<Log> {
+        Some(Log {
+            layer: self.log_layer?,
+            block_number: self.log_block_number?,
+            block_hash: self.log_block_hash?,
+            block_time: self.log_block_time?,
+            transaction: self.log_transaction?,
+            index: self.log_index?,
+        })
+    }
+}
+
 /// A state change to be recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct New {
@@ -65,6 +79,11 @@ pub struct New {
 #[derive(Debug, FromQueryResult)]
 struct Counter {
     position: i64,
+}
+
+#[derive(Debug, FromQueryResult)]
+struct Whose {
+    sequencer: Uuid,
 }
 
 #[derive(Debug, FromQueryResult)]
@@ -132,20 +151,45 @@ pub async fn undo_above<C: ConnectionTrait>(tx: &C, network: &str, block: i64) -
     undo(tx, network, ids).await
 }
 
-/// Takes back the transition of a sequencer that an L2 log above `block` caused.
-pub async fn undo_l2_above<C: ConnectionTrait>(
+/// Sequencers with a standing transition that an L2 log above `block` caused.
+pub async fn caused_by_l2_above<C: ConnectionTrait>(
     tx: &C,
     network: &str,
-    sequencer: Uuid,
     block: i64,
-) -> Result<u64, Error> {
-    let sql = "SELECT t.position FROM lifecycle.transition t WHERE t.sequencer = $1 AND t.log_layer = 2 \
+) -> Result<Vec<Uuid>, Error> {
+    let sql = "SELECT DISTINCT t.sequencer FROM lifecycle.transition t WHERE t.network = $1 AND t.log_layer = 2 \
                AND t.log_block_number > $2 \
-               AND NOT EXISTS (SELECT 1 FROM lifecycle.transition_undo u WHERE u.transition = t.position) \
-               ORDER BY t.position DESC";
-    let ids =
-        all(tx, "reading the L2 transitions to take back", sql, [sequencer.into(), block.into()]).await?;
-    undo(tx, network, ids).await
+               AND NOT EXISTS (SELECT 1 FROM lifecycle.transition_undo u WHERE u.transition = t.position)";
+    let rows: Vec<Whose> =
+        all(tx, "reading the L2 transitions to take back", sql, [network.into(), block.into()]).await?;
+    Ok(rows.into_iter().map(|row| row.sequencer).collect())
+}
+
+/// The standing transitions of a sequencer, oldest first: a life has few.
+pub async fn standing<C: ConnectionTrait>(tx: &C, sequencer: Uuid) -> Result<Vec<Row>, Error> {
+    let sql = format!(
+        "SELECT t.position, {COLUMNS}, t.record_time, false AS undone FROM lifecycle.transition t \
+         WHERE t.sequencer = $1 \
+         AND NOT EXISTS (SELECT 1 FROM lifecycle.transition_undo u WHERE u.transition = t.position) \
+         ORDER BY t.position"
+    );
+    all(tx, "reading the standing history", &sql, [sequencer.into()]).await
+}
+
+/// The last standing transition up to an L1 block: the state there, and why.
+pub async fn at_block<C: ConnectionTrait>(db: &C, sequencer: Uuid, block: i64) -> Result<Option<Row>, Error> {
+    let sql = format!(
+        "SELECT t.position, {COLUMNS}, t.record_time, false AS undone FROM lifecycle.transition t \
+         WHERE t.sequencer = $1 AND t.block_number <= $2 \
+         AND NOT EXISTS (SELECT 1 FROM lifecycle.transition_undo u WHERE u.transition = t.position) \
+         ORDER BY t.position DESC LIMIT 1"
+    );
+    one(db, "reading the state at a block", &sql, [sequencer.into(), block.into()]).await
+}
+
+/// Takes back these transitions, newest first.
+pub async fn take_back<C: ConnectionTrait>(tx: &C, network: &str, rows: &[Row]) -> Result<u64, Error> {
+    undo(tx, network, rows.iter().rev().map(|row| Id { position: row.id }).collect()).await
 }
 
 /// What a page of history asks for.

@@ -4,10 +4,10 @@
 use alloy_primitives::Address;
 use api::indexer::v1::Node;
 use api::types::v1::Verdict as WireVerdict;
-use chain::rpc::{BlockId, Header, call};
+use chain::rpc::{Ask, BlockId, Header, call};
 use chain::views;
 use domain::amount::Eth;
-use domain::fee;
+use domain::fee::{self, Oracle};
 use domain::ids::{SequencerId, Timestamp};
 use domain::operation::Operation;
 use domain::preflight::{Facts, NodeState, Record, SignerUse};
@@ -57,29 +57,50 @@ pub async fn gather(
     operation: &Operation,
     subject: &Subject,
 ) -> Result<Picture, Error> {
+    let mut picture = on_chain(chain, operation, subject).await?;
+    let open = db::operation::open_of(&fleet.db, subject.sequencer, subject.operation).await?;
+    picture.facts.open_operation = open.map(|row| row.id.to_string());
+    picture.facts.backup_proven = backup(fleet, operation, subject).await?;
+    picture.facts.node = node(fleet, chain, operation).await?;
+    Ok(picture)
+}
+
+/// What the chain says, at its newest block: two questions to one endpoint, and the prices of the bridge where it is used.
+pub async fn on_chain(chain: &Chain, operation: &Operation, subject: &Subject) -> Result<Picture, Error> {
     let header = chain.l1.ask(call::header(BlockId::Latest)).await?;
     let block = header.ok_or(Error::Malformed { what: "the newest block of an L1 endpoint" })?;
     let at = BlockId::Hash(block.hash);
     let pool = chain.locking_pool;
     let sender = subject.sender(operation);
-    let parameters = (views::pool_parameters(pool, at), views::escrow_parameters(chain.locking_info, at));
+    let settings = (
+        views::pool_parameters(pool, at),
+        views::escrow_parameters(chain.locking_info, at),
+        views::status_counts(pool, at),
+        views::implementation(pool, at),
+    );
     let owner = (
         views::whitelisted(pool, subject.owner, at),
         views::seq_of_owner(pool, subject.owner, at),
         views::token_balance(chain.metis, subject.owner, at),
         views::token_allowance(chain.metis, subject.owner, chain.locking_info, at),
+        call::balance(sender, at),
     );
-    let rest = (views::status_counts(pool, at), call::balance(sender, at));
-    let (parameters, owner, (counts, eth)) = chain.l1.ask((parameters, owner, rest)).await?;
-    let (pool_parameters, escrow) = parameters;
-    let (owner_whitelisted, owner_sequencer, balance, allowance) = owner;
-    let record = record_at(chain, subject.seq_id, at).await?;
-    let bridge_fee = bridge_fee(chain, operation, record.as_ref(), at).await?;
-    let (new_owner_whitelisted, new_owner_sequencer) = new_owner(chain, operation, at).await?;
-    let open = db::operation::open_of(&fleet.db, subject.sequencer, subject.operation).await?;
+    let new_owner = Some(operation.new_owner()).filter(|_| matches!(operation, Operation::SetOwner { .. }));
+    let about = (
+        only(subject.seq_id, |id| views::sequencer(pool, id, at)),
+        only(operation.new_signer(), |signer| views::signer_use(pool, signer, at)),
+        only(new_owner, |owner| (views::whitelisted(pool, owner, at), views::seq_of_owner(pool, owner, at))),
+    );
+    let (settings, owner, about) = chain.l1.ask((settings, owner, about)).await?;
+    let (pool_parameters, escrow, counts, implementation) = settings;
+    let (owner_whitelisted, owner_sequencer, balance, allowance, eth) = owner;
+    let (records, signer_uses, new_owners) = about;
+    let record = subject.seq_id.zip(records.into_iter().next().flatten()).map(record);
+    let (new_owner_whitelisted, new_owner_sequencer) = new_owners.into_iter().next().unwrap_or_default();
+    let (oracle, bridge_fee) = bridge(chain, operation, record.as_ref(), at).await?;
     let facts = Facts {
         block_time: Timestamp(block.timestamp),
-        variant: chain.variant,
+        variant: chain.variant_of(implementation),
         paused: pool_parameters.paused,
         min_lock: escrow.min_lock,
         max_lock: escrow.max_lock,
@@ -90,7 +111,7 @@ pub async fn gather(
         sender,
         owner_whitelisted,
         owner_sequencer,
-        new_signer: new_signer(chain, operation, at).await?,
+        new_signer: signer_uses.into_iter().next().unwrap_or(SignerUse::Unused),
         new_owner_whitelisted,
         new_owner_sequencer,
         record,
@@ -98,20 +119,22 @@ pub async fn gather(
         allowance,
         eth: Eth(eth),
         eth_needed: Eth::ZERO,
+        oracle,
         bridge_fee,
-        backup_proven: backup(fleet, operation, subject).await?,
-        node: node(fleet, chain, operation, subject).await?,
-        open_operation: open.map(|row| row.id.to_string()),
+        backup_proven: None,
+        node: NodeState::Unregistered,
+        open_operation: None,
     };
     Ok(Picture { block, facts })
 }
 
-async fn record_at(chain: &Chain, seq_id: Option<SequencerId>, at: BlockId) -> Result<Option<Record>, Error> {
-    let Some(id) = seq_id else { return Ok(None) };
-    let Some(found) = chain.l1.ask(views::sequencer(chain.locking_pool, id, at)).await? else {
-        return Ok(None);
-    };
-    Ok(Some(Record {
+/// A question that is asked only where there is something to ask about.
+fn only<T, A: Ask>(about: Option<T>, ask: impl FnOnce(T) -> A) -> Vec<A> {
+    about.map(ask).into_iter().collect()
+}
+
+fn record((id, found): (SequencerId, views::SequencerRecord)) -> Record {
+    Record {
         id,
         status: found.status,
         owner: found.owner,
@@ -121,42 +144,22 @@ async fn record_at(chain: &Chain, seq_id: Option<SequencerId>, at: BlockId) -> R
         reward: found.reward,
         updated_batch: found.updated_batch,
         unlock_claim_time: found.unlock_claim_time,
-    }))
+    }
 }
 
 /// Quoted only where a reward will be bridged: the contract keeps ETH that pays for nothing (P 1.10).
-async fn bridge_fee(
+async fn bridge(
     chain: &Chain,
     operation: &Operation,
     record: Option<&Record>,
     at: BlockId,
-) -> Result<Eth, Error> {
+) -> Result<(Option<Oracle>, Eth), Error> {
     let Some(record) = record.filter(|record| operation.may_bridge() && !record.reward.is_zero()) else {
-        return Ok(Eth::ZERO);
+        return Ok((None, Eth::ZERO));
     };
     let oracle = views::fee_oracle(&chain.l1, chain.bridge, at).await?;
     // What does not fit in 256 bits no balance can pay: the check of ETH says so.
-    Ok(fee::quote(operation.l2_gas(), oracle, record.reward).unwrap_or(Eth::MAX))
-}
-
-async fn new_signer(chain: &Chain, operation: &Operation, at: BlockId) -> Result<SignerUse, Error> {
-    let signer = match operation {
-        Operation::Lock { signer, .. } => signer.address(),
-        Operation::RotateSigner { new_signer } => new_signer.address(),
-        _ => return Ok(SignerUse::Unused),
-    };
-    Ok(chain.l1.ask(views::signer_use(chain.locking_pool, signer, at)).await?)
-}
-
-async fn new_owner(
-    chain: &Chain,
-    operation: &Operation,
-    at: BlockId,
-) -> Result<(bool, Option<SequencerId>), Error> {
-    let Operation::SetOwner { new_owner } = operation else { return Ok((false, None)) };
-    let whitelisted = views::whitelisted(chain.locking_pool, *new_owner, at);
-    let sequencer = views::seq_of_owner(chain.locking_pool, *new_owner, at);
-    Ok(chain.l1.ask((whitelisted, sequencer)).await?)
+    Ok((Some(oracle), fee::quote(operation.l2_gas(), oracle, record.reward).unwrap_or(Eth::MAX)))
 }
 
 /// Asked only where the checks look at it, so that keys may be away for everything else.
@@ -168,16 +171,18 @@ async fn backup(fleet: &Fleet, operation: &Operation, subject: &Subject) -> Resu
     Ok(Some(fleet.neighbours.key(key_id).await?.backup_proven_time.is_some()))
 }
 
-async fn node(
-    fleet: &Fleet,
-    chain: &Chain,
-    operation: &Operation,
-    subject: &Subject,
-) -> Result<NodeState, Error> {
-    if !matches!(operation, Operation::Lock { .. }) {
-        return Ok(NodeState::Unregistered);
-    }
-    let node = fleet.neighbours.node_of(&chain.name, subject.signer).await?;
+/// The node of the signer that the operation brings into the contract.
+async fn node(fleet: &Fleet, chain: &Chain, operation: &Operation) -> Result<NodeState, Error> {
+    let Some(signer) = operation.new_signer() else { return Ok(NodeState::Unregistered) };
+    let node = match fleet.neighbours.node_of(&chain.name, signer).await {
+        Ok(node) => node,
+        // Before a rotation the node is only worth knowing.
+        Err(error) if operation.sent_by_signer() => {
+            tracing::debug!("the node of {signer} is not known: {}", runtime::report(&error));
+            return Ok(NodeState::NotReady("the indexer did not answer".to_owned()));
+        }
+        Err(error) => return Err(error),
+    };
     Ok(node.map_or(NodeState::Unregistered, |node| node_state(&node)))
 }
 

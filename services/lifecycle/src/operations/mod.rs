@@ -19,3 +19,6 @@ pub mod update;
 pub mod view;
 pub mod waits;
 pub mod webhooks;
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use api::types::v1 as types;
 use chain::calldata;
 use chain::fees::{self, Fees};
 use chain::rpc::{BlockId, CallRequest, NodeError, call};
-use domain::amount::{Eth, Metis};
+use domain::amount::Eth;
 use domain::ids::SequencerId;
 use domain::operation::Operation;
 use domain::preflight::{self, Check, Facts, Verdict};
@@ -142,7 +142,7 @@ pub async fn suggested_fees(fleet: &Fleet, chain: &Chain) -> Result<Fees, Error>
 /// The calls of an operation: an approval first, where LockingInfo may not take enough METIS yet.
 pub fn calls(chain: &Chain, operation: &Operation, seq_id: Option<SequencerId>, facts: &Facts) -> Vec<Call> {
     let mut calls = Vec::new();
-    let takes = takes_metis(operation);
+    let takes = operation.takes();
     if facts.allowance < takes {
         calls.push(Call {
             step_name: APPROVE,
@@ -162,14 +162,6 @@ pub fn calls(chain: &Chain, operation: &Operation, seq_id: Option<SequencerId>, 
         words: operation.words(),
     });
     calls
-}
-
-/// METIS that LockingInfo will take from the owner.
-fn takes_metis(operation: &Operation) -> Metis {
-    match operation {
-        Operation::Lock { amount, .. } | Operation::Increase { amount, .. } => *amount,
-        _ => Metis::ZERO,
-    }
 }
 
 fn data(operation: &Operation, seq_id: SequencerId) -> Bytes {
@@ -200,33 +192,32 @@ const fn gas_without_estimate(operation: &Operation) -> u64 {
 }
 
 /// The most that the calls can cost.
-fn eth_needed(calls: &[Call], fees: &Fees) -> Eth {
+pub fn eth_needed(calls: &[Call], fees: &Fees) -> Eth {
     let cost = |call: &Call| {
         call.value.saturating_add(U256::from(call.gas_limit).saturating_mul(U256::from(fees.max_fee_per_gas)))
     };
     Eth(calls.iter().map(cost).fold(U256::ZERO, U256::saturating_add))
 }
 
-/// Calls the next call from the real sender at the pinned block, and estimates its gas where it succeeds.
-async fn simulate(
+/// Runs the calls from the real sender at the pinned block, and takes their gas from that where they succeed.
+pub async fn simulate(
     chain: &Chain,
     operation: &Operation,
     sender: Address,
     calls: &mut [Call],
     picture: &Picture,
 ) -> Check {
+    let at = BlockId::Hash(picture.block.hash);
+    if calls.len() > 1
+        && let Some(check) = simulate_in_order(chain, sender, calls, at).await
+    {
+        return check;
+    }
     let later = calls.len() > 1;
     let Some(next) = calls.first_mut() else {
         return simulation(Verdict::Pass, "", "nothing to call".to_owned());
     };
-    let request = CallRequest {
-        from: Some(sender),
-        to: next.target,
-        value: next.value,
-        input: next.data.clone(),
-        gas: None,
-    };
-    let at = BlockId::Hash(picture.block.hash);
+    let request = request(sender, next);
     let both = (call::call(&request, at).attempt(), call::estimate_gas(&request).attempt());
     match chain.l1.ask(both).await {
         Err(error) => {
@@ -240,16 +231,57 @@ async fn simulate(
         Ok((Err(refused), _)) => refused_simulation(operation, &refused),
         Ok((Ok(_), estimate)) => {
             if let Ok(gas) = estimate {
-                next.gas_limit = gas.saturating_mul(GAS_HEADROOM_PERCENT) / 100;
+                next.gas_limit = with_headroom(gas);
             }
             if later {
-                let words = "the first call succeeds; the next one is simulated when that is mined";
+                let words = "the first call succeeds; this endpoint cannot simulate the next one after it, which is \
+                             done when it is mined";
                 simulation(Verdict::Warn, "", words.to_owned())
             } else {
-                simulation(Verdict::Pass, "", format!("the call succeeds from {sender}"))
+                let mut check = simulation(Verdict::Pass, "", format!("the call succeeds from {sender}"));
+                check.facts.insert("gas_limit", next.gas_limit.to_string());
+                check
             }
         }
     }
+}
+
+/// All calls, each on what the one before it did. None where no endpoint can do that.
+async fn simulate_in_order(chain: &Chain, sender: Address, calls: &mut [Call], at: BlockId) -> Option<Check> {
+    let requests: Vec<CallRequest> = calls.iter().map(|call| request(sender, call)).collect();
+    let simulated = match chain.l1.ask(call::simulate(&requests, at)).await {
+        Ok(simulated) if simulated.len() == calls.len() => simulated,
+        Ok(_) => return None,
+        Err(error) => {
+            tracing::debug!("no endpoint simulates several calls: {}", runtime::report(&error));
+            return None;
+        }
+    };
+    for (call, result) in calls.iter_mut().zip(simulated) {
+        if let Some(data) = result.revert_data() {
+            let (reason, words) = explain(call.step_name, &Revert::decode(&data));
+            let words = format!("{} reverts: {words}", call.step_name);
+            return Some(simulation(Verdict::Fail, reason, words));
+        }
+        // What was used is no estimate of what must be there: it never lowers the limit we know to be enough.
+        call.gas_limit = call.gas_limit.max(with_headroom(result.gas_used));
+    }
+    let words = format!("each of the {} calls succeeds on the one before it, from {sender}", calls.len());
+    Some(simulation(Verdict::Pass, "", words))
+}
+
+fn request(sender: Address, call: &Call) -> CallRequest {
+    CallRequest {
+        from: Some(sender),
+        to: call.target,
+        value: call.value,
+        input: call.data.clone(),
+        gas: None,
+    }
+}
+
+fn with_headroom(gas: u64) -> u64 {
+    gas.saturating_mul(GAS_HEADROOM_PERCENT) / 100
 }
 
 fn refused_simulation(operation: &Operation, refused: &NodeError) -> Check {
@@ -268,8 +300,7 @@ fn refused_simulation(operation: &Operation, refused: &NodeError) -> Check {
 
 /// Reason and words of a revert, as they apply to the operation of this name.
 pub fn explain(operation: &str, revert: &Revert) -> (&'static str, String) {
-    let reason = if operation == "withdraw" { revert.reason_of_withdraw() } else { revert.reason() };
-    (reason, revert.words())
+    (revert.reason_in(operation), revert.words())
 }
 
 /// A warning, not a failure: the operation is taken and waits.

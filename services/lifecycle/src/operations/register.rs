@@ -161,7 +161,7 @@ async fn check<C: ConnectionTrait>(db: &C, row: &sequencer::Row) -> Result<(), E
 }
 
 /// Stores the row, or takes over what was only observed; the position of a new one says what the whitelist says.
-async fn store_row<C: ConnectionTrait>(
+pub async fn store_row<C: ConnectionTrait>(
     tx: &C,
     row: sequencer::Row,
     place: &cursor::Row,

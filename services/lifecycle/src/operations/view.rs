@@ -139,6 +139,27 @@ pub async fn sequencer_of<C: ConnectionTrait>(db: &C, row: sequencer::Row) -> Re
     shown.into_iter().next().ok_or(Error::Malformed { what: "a sequencer" })
 }
 
+/// One sequencer with the position that it had after an L1 block.
+pub async fn sequencer_then<C: ConnectionTrait>(
+    db: &C,
+    row: sequencer::Row,
+    then: &position::Row,
+    block: i64,
+) -> Result<wire::Sequencer, Error> {
+    let owner_key = account_key::of(db, then.owner.0).await?.unwrap_or_default();
+    let signer_key = account_key::of(db, then.signer.0).await?.unwrap_or_default();
+    let place = cursor::of(db, &row.network).await?;
+    let mut shown = sequencer(row, then, (owner_key, signer_key), Vec::new(), place.as_ref());
+    let finality = match place {
+        Some(place) if block <= place.finalized => Finality::Finalized,
+        Some(place) if block <= place.safe => Finality::Safe,
+        _ => Finality::Latest,
+    };
+    let at = BlockRef { number: height(block), hash: String::new(), time: None };
+    shown.as_of = Some(AsOf { network: shown.network.clone(), block: Some(at), finality: finality.into() });
+    Ok(shown)
+}
+
 fn sequencer(
     row: sequencer::Row,
     position: &position::Row,

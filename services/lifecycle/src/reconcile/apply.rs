@@ -1,24 +1,22 @@
-//! What each event does to the projection and the history. Every change keeps its before-image first, so that a
-//! revert restores exactly what stood there.
+//! What each event does to the projection and the history; `domain::life` decides. Every change keeps its before-image
+//! first, so that a revert restores exactly what stood there.
 
 use alloy_primitives::{Address, U256};
 use api::indexer::v1::chain_event::Event;
 use api::indexer::v1::{ChainEvent, CommittedBlock, Locked};
 use domain::amount::Metis;
-use domain::ids::Timestamp;
-use domain::phase::{Fact, Phase, Step, step};
+use domain::ids::SequencerId;
+use domain::life;
+use domain::phase::Phase;
 use sea_orm::ConnectionTrait;
-use store::column::{Addr, Wei};
+use store::column::Addr;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::event::{OfId, life_of, of_id, row_of};
 use super::wire::{self, Block};
-use crate::db::{position, producer, sequencer, transition, undo, whitelist};
+use crate::db::{position, producer, sequencer, transition, undo, validator, whitelist};
 use crate::error::Error;
-
-/// Phases of sequencers without a lock: what moves them is the whitelist.
-const BEFORE_LOCK: [&str; 2] = ["REGISTERED", "WHITELISTED"];
 
 /// Applies the events of blocks of one network, counting the state changes it makes.
 #[derive(Debug)]
@@ -31,9 +29,10 @@ pub struct Applier<'a, C> {
 }
 
 /// A cause in words with the log behind it, if there is one.
-struct Cause {
-    words: String,
-    log: Option<transition::Log>,
+#[derive(Debug, Clone)]
+pub struct Cause {
+    pub words: String,
+    pub log: Option<transition::Log>,
 }
 
 impl<C: ConnectionTrait> Applier<'_, C> {
@@ -51,65 +50,37 @@ impl<C: ConnectionTrait> Applier<'_, C> {
         let now = self.block.chain_time();
         for row in position::due(self.tx, self.network, "EXITING", self.block.time).await? {
             let cause = Cause { words: format!("the exit delay is over at block time {now}"), log: None };
-            self.fact(row, Fact::ChainTime(now), cause).await?;
+            self.take(row, &life::Event::ChainTime(now), cause).await?;
         }
         Ok(())
     }
 
     async fn l1_event(&mut self, event: &ChainEvent, following: &[ChainEvent]) -> Result<(), Error> {
-        let Some(what) = &event.event else { return Ok(()) };
-        let log = wire::log(event)?;
-        match what {
-            Event::SetWhitelist(event) => {
-                self.set_whitelist(wire::address(&event.owner)?, event.whitelisted, log).await
+        match &event.event {
+            Some(Event::SetWhitelist(set)) => {
+                self.set_whitelist(wire::address(&set.owner)?, set.whitelisted, wire::log(event)?).await
             }
-            Event::Locked(locked) => {
+            Some(Event::Locked(locked)) => {
+                let log = wire::log(event)?;
                 let owner = owner_of_lock(locked, &log, following)?;
                 self.locked(locked, owner, log).await
             }
-            Event::SequencerOwnerChanged(event) => {
-                let owner = Addr(wire::address(&event.owner)?);
-                self.change(&event.sequencer_id, |row| row.owner = owner).await
-            }
-            Event::SequencerRewardRecipientChanged(event) => {
-                let recipient = Addr(wire::address(&event.recipient)?);
-                self.change(&event.sequencer_id, |row| row.recipient = Some(recipient)).await
-            }
-            Event::LockUpdate(event) => {
-                let (locked, nonce) = (Wei(wire::number(&event.new_amount_wei)?), wire::count(event.nonce)?);
-                self.change(&event.sequencer_id, |row| (row.locked, row.nonce) = (locked, nonce)).await
-            }
-            Event::SignerChange(event) => {
-                let signer = Addr(wire::address(&event.new_signer)?);
-                let (pubkey, nonce) = (wire::bytes(&event.signer_pubkey)?, wire::count(event.nonce)?);
-                self.change(&event.sequencer_id, |row| {
-                    (row.signer, row.signer_pubkey, row.nonce) = (signer, Some(pubkey), nonce);
-                })
-                .await
-            }
-            Event::UnlockInit(event) => {
-                let at = wire::seconds(event.unlock_claim_time)?;
-                let nonce = wire::count(event.nonce)?;
-                self.change(&event.sequencer_id, |row| {
-                    (row.withdrawable_at, row.nonce) = (Some(at), nonce);
-                })
-                .await?;
-                let from = at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
-                let words = format!("UnlockInit, withdrawable from {from}");
-                let fact = Fact::UnlockInit { withdrawable_at: Timestamp(event.unlock_claim_time) };
-                self.fact_of(&event.sequencer_id, fact, words, log).await
-            }
-            Event::Unlocked(event) => {
-                // The last increment of the counter has no event of its own (P 1.8).
-                self.change(&event.sequencer_id, |row| {
-                    (row.locked, row.nonce) = (Wei::default(), row.nonce + 1)
-                })
-                .await?;
-                let words = format!("Unlocked {} METIS", Metis(wire::number(&event.amount_wei)?));
-                self.fact_of(&event.sequencer_id, Fact::Unlocked, words, log).await
-            }
-            _ => Ok(()),
+            _ => match of_id(event)? {
+                Some(of_id) => self.of_id(of_id, wire::log(event)?).await,
+                None => Ok(()),
+            },
         }
+    }
+
+    async fn of_id(&mut self, OfId { id, event, words }: OfId, log: transition::Log) -> Result<(), Error> {
+        let Some(row) = self.of_seq_id(id).await? else { return Ok(()) };
+        let sequencer = row.sequencer;
+        self.take(row, &event, Cause { words, log: Some(log) }).await?;
+        // A new signer may have been given an epoch before we saw its rotation.
+        if matches!(event, life::Event::SignerChange { .. }) {
+            self.activate_if_known(sequencer).await?;
+        }
+        Ok(())
     }
 
     async fn set_whitelist(
@@ -123,7 +94,8 @@ impl<C: ConnectionTrait> Applier<'_, C> {
         whitelist::put(self.tx, self.network, owner, whitelisted).await?;
         for row in position::of_owner(self.tx, self.network, owner).await? {
             let words = format!("SetWhitelist({owner}, {whitelisted})");
-            self.fact(row, Fact::Whitelisted(whitelisted), Cause { words, log: Some(log.clone()) }).await?;
+            let cause = Cause { words, log: Some(log.clone()) };
+            self.take(row, &life::Event::Whitelist(whitelisted), cause).await?;
         }
         Ok(())
     }
@@ -133,54 +105,43 @@ impl<C: ConnectionTrait> Applier<'_, C> {
     async fn locked(&mut self, locked: &Locked, owner: Address, log: transition::Log) -> Result<(), Error> {
         let signer = wire::address(&locked.signer)?;
         let pubkey = wire::bytes(&locked.signer_pubkey)?;
-        let id = match sequencer::of_lock(self.tx, self.network, owner, signer).await? {
-            Some(row) => row.id,
+        let register = match sequencer::of_lock(self.tx, self.network, owner, signer).await? {
+            Some(row) => row,
             None => self.observe(owner, signer, &pubkey).await?,
         };
-        let before = position::of(self.tx, id).await?;
-        let phase = match &before {
-            Some(row) => row.phase.clone(),
-            None if whitelist::of(self.tx, self.network, owner).await? => {
-                Phase::Whitelisted.name().to_owned()
+        let id = register.id;
+        let row = match position::of(self.tx, id).await? {
+            Some(row) => row,
+            None => {
+                let whitelisted = whitelist::of(self.tx, self.network, owner).await?;
+                let phase = if whitelisted { Phase::Whitelisted } else { Phase::Registered };
+                position::Row::without_lock(&register, phase.name())
             }
-            None => Phase::Registered.name().to_owned(),
         };
-        self.keep(id).await?;
-        let row = position::Row {
-            sequencer: id,
-            network: self.network.to_owned(),
-            phase,
-            seq_id: Some(Wei(wire::number(&locked.sequencer_id)?)),
-            owner: Addr(owner),
-            signer: Addr(signer),
-            signer_pubkey: Some(pubkey),
-            recipient: Some(Addr(Address::ZERO)),
-            locked: Wei(wire::number(&locked.amount_wei)?),
-            nonce: wire::count(locked.nonce)?,
-            withdrawable_at: None,
-            active_l2_block: None,
-        };
-        position::put(self.tx, &row).await?;
-        let words = format!("Locked {} METIS", Metis(row.locked.0));
-        self.fact(row, Fact::Locked, Cause { words, log: Some(log) }).await?;
-        self.known_producer(id, signer).await
+        let amount = Metis(wire::number(&locked.amount_wei)?);
+        let seq_id: U256 = wire::number(&locked.sequencer_id)?;
+        let seq_id =
+            SequencerId::try_from(seq_id).map_err(|_| Error::Malformed { what: "the id of a Locked" })?;
+        let event = life::Event::Locked { seq_id, amount, nonce: locked.nonce, pubkey };
+        self.take(row, &event, Cause { words: format!("Locked {amount} METIS"), log: Some(log) }).await?;
+        // A signer that produced before we saw its lock is known to the consensus layer already.
+        self.activate_if_known(id).await
     }
 
-    /// A signer that produced before we saw its lock is known to the consensus layer already.
-    async fn known_producer(&mut self, id: Uuid, signer: Address) -> Result<(), Error> {
-        if let Some(first) = producer::of(self.tx, self.network, signer).await? {
-            self.activate_by_epoch(id, &first).await?;
-        }
-        Ok(())
-    }
-
-    async fn observe(&mut self, owner: Address, signer: Address, pubkey: &[u8]) -> Result<Uuid, Error> {
+    async fn observe(
+        &mut self,
+        owner: Address,
+        signer: Address,
+        pubkey: &[u8],
+    ) -> Result<sequencer::Row, Error> {
         let plain = format!("0x{}", hex::encode(signer));
-        // After a reorganisation the same signer may have been locked by another owner.
+        // After a reorganisation the same signer may have been locked by another owner, and operators choose names too:
+        // the last one is free whatever was taken, because a name must never stop the stream.
         let second = format!("{plain}-{}", &hex::encode(owner)[..8]);
-        for name in [plain, second] {
+        let id = Uuid::now_v7();
+        for name in [plain, second, format!("observed-{id}")] {
             let row = sequencer::Row {
-                id: Uuid::now_v7(),
+                id,
                 network: self.network.to_owned(),
                 name,
                 managed: false,
@@ -194,7 +155,7 @@ impl<C: ConnectionTrait> Applier<'_, C> {
                 create_time: OffsetDateTime::UNIX_EPOCH,
             };
             if sequencer::insert(self.tx, &row).await? {
-                return Ok(row.id);
+                return Ok(row);
             }
         }
         Err(Error::Malformed { what: "the name of an observed sequencer" })
@@ -203,97 +164,61 @@ impl<C: ConnectionTrait> Applier<'_, C> {
     /// An epoch of L2 was given to a signer.
     pub async fn epoch(&mut self, first: &producer::Row) -> Result<(), Error> {
         if producer::put_first(self.tx, first).await? {
-            for row in position::of_signer(self.tx, self.network, first.signer.0).await? {
-                self.activate_by_epoch(row.sequencer, first).await?;
-            }
+            self.activate_signed_by(first.signer.0).await?;
         }
         Ok(())
     }
 
-    async fn activate_by_epoch(&mut self, id: Uuid, first: &producer::Row) -> Result<(), Error> {
-        let Some(mut row) = position::of(self.tx, id).await? else { return Ok(()) };
+    /// themis has a validator record of this signer.
+    pub async fn validator_known(&mut self, signer: Address) -> Result<(), Error> {
+        validator::put(self.tx, self.network, signer).await?;
+        self.activate_signed_by(signer).await
+    }
+
+    async fn activate_signed_by(&mut self, signer: Address) -> Result<(), Error> {
+        let locked = Phase::Locked.name();
+        for row in position::ever_signed_by(self.tx, self.network, locked, signer).await? {
+            self.activate_if_known(row.sequencer).await?;
+        }
+        Ok(())
+    }
+
+    /// LOCKED becomes ACTIVE where the consensus layer knows one of its signers.
+    async fn activate_if_known(&mut self, id: Uuid) -> Result<(), Error> {
+        let Some(row) = position::of(self.tx, id).await? else { return Ok(()) };
         if row.phase != Phase::Locked.name() {
             return Ok(());
         }
-        row.active_l2_block = Some(first.block_number);
-        let log = transition::Log {
-            layer: 2,
-            block_number: first.block_number,
-            block_hash: first.block_hash,
-            block_time: first.block_time,
-            transaction: first.transaction_hash,
-            index: first.log_index,
-        };
-        let words = format!("the signer produces in L2 epoch {}", first.epoch);
-        self.fact(row, Fact::ConsensusKnows, Cause { words, log: Some(log) }).await
-    }
-
-    /// themis has a validator record of this signer.
-    pub async fn validator_known(&mut self, row: position::Row) -> Result<(), Error> {
-        let words = "themis has the validator record".to_owned();
-        self.fact(row, Fact::ConsensusKnows, Cause { words, log: None }).await
-    }
-
-    /// Takes back what L2 blocks above `block` proved.
-    pub async fn revert_l2(&mut self, block: i64) -> Result<u64, Error> {
-        producer::remove_above(self.tx, self.network, block).await?;
-        let mut undone = 0;
-        let active = Phase::Active.name();
-        for mut row in position::activated_above(self.tx, self.network, active, block).await? {
-            self.keep(row.sequencer).await?;
-            undone += transition::undo_l2_above(self.tx, self.network, row.sequencer, block).await?;
-            (row.phase, row.active_l2_block) = (Phase::Locked.name().to_owned(), None);
-            position::put(self.tx, &row).await?;
+        match self.known(&row.signers).await? {
+            Some(cause) => self.take(row, &life::Event::ConsensusKnows, cause).await,
+            None => Ok(()),
         }
-        Ok(undone)
     }
 
-    /// Takes back what L1 blocks above the present one did.
-    pub async fn revert_l1(&mut self) -> Result<u64, Error> {
-        let restored = undo::restore_above(self.tx, self.network, self.block.number).await?;
-        let undone = transition::undo_above(self.tx, self.network, self.block.number).await?;
-        // A sequencer registered after the block that went has no before-image of its own.
-        for key in restored.owners {
-            let owner = wire::address(&key)?;
-            let whitelisted = whitelist::of(self.tx, self.network, owner).await?;
-            for mut row in position::of_owner(self.tx, self.network, owner).await? {
-                let phase = if whitelisted { Phase::Whitelisted } else { Phase::Registered };
-                if BEFORE_LOCK.contains(&row.phase.as_str()) && row.phase != phase.name() {
-                    let from = std::mem::replace(&mut row.phase, phase.name().to_owned());
-                    position::put(self.tx, &row).await?;
-                    let words = "a reorganisation took back SetWhitelist".to_owned();
-                    self.record(&row, from, Cause { words, log: None }).await?;
-                }
-            }
+    /// How the consensus layer is known to know any of these signers, if it does.
+    pub(super) async fn known(&self, signers: &[String]) -> Result<Option<Cause>, Error> {
+        if let Some(first) = producer::of_any(self.tx, self.network, signers).await? {
+            let log = transition::Log {
+                layer: 2,
+                block_number: first.block_number,
+                block_hash: first.block_hash,
+                block_time: first.block_time,
+                transaction: first.transaction_hash,
+                index: first.log_index,
+            };
+            let words = format!("the signer produces in L2 epoch {}", first.epoch);
+            return Ok(Some(Cause { words, log: Some(log) }));
         }
-        Ok(undone)
+        let known = validator::any_known(self.tx, self.network, signers).await?;
+        Ok(known.then(|| Cause { words: "themis has the validator record".to_owned(), log: None }))
     }
 
-    async fn keep(&self, id: Uuid) -> Result<(), Error> {
+    /// Keeps the position of a sequencer as it is before it changes.
+    pub(super) async fn keep(&self, id: Uuid) -> Result<(), Error> {
         Ok(undo::keep_position(self.tx, self.network, self.block.number, id).await?)
     }
 
-    /// Changes the position with this id on chain.
-    async fn change(&mut self, seq_id: &str, change: impl FnOnce(&mut position::Row)) -> Result<(), Error> {
-        let Some(mut row) = self.of_seq_id(seq_id).await? else { return Ok(()) };
-        self.keep(row.sequencer).await?;
-        change(&mut row);
-        Ok(position::put(self.tx, &row).await?)
-    }
-
-    async fn fact_of(
-        &mut self,
-        seq_id: &str,
-        fact: Fact,
-        words: String,
-        log: transition::Log,
-    ) -> Result<(), Error> {
-        let Some(row) = self.of_seq_id(seq_id).await? else { return Ok(()) };
-        self.fact(row, fact, Cause { words, log: Some(log) }).await
-    }
-
-    async fn of_seq_id(&self, seq_id: &str) -> Result<Option<position::Row>, Error> {
-        let id: U256 = wire::number(seq_id)?;
+    async fn of_seq_id(&self, id: U256) -> Result<Option<position::Row>, Error> {
         let row = position::of_seq_id(self.tx, self.network, id).await?;
         if row.is_none() {
             // Only a stream that began after the lock can cause this.
@@ -305,33 +230,40 @@ impl<C: ConnectionTrait> Applier<'_, C> {
         Ok(row)
     }
 
-    /// Lets the state machine decide and records what it says.
-    async fn fact(&mut self, mut row: position::Row, fact: Fact, cause: Cause) -> Result<(), Error> {
-        let phase = phase_of(&row)?;
-        let next = match step(phase, fact) {
-            Step::Stay => return Ok(()),
-            Step::Move(next) => next,
-            Step::Contradiction { to, why } => {
-                tracing::error!(sequencer.id = %row.sequencer, "sequencer {} in {phase}: {why}", row.sequencer);
-                let Some(next) = to else { return Ok(()) };
-                next
-            }
-        };
-        self.keep(row.sequencer).await?;
-        row.phase = next.name().to_owned();
+    /// Lets the state machine decide, and stores and records what it says.
+    pub(super) async fn take(
+        &mut self,
+        row: position::Row,
+        event: &life::Event,
+        cause: Cause,
+    ) -> Result<(), Error> {
+        let mut life = life_of(&row)?;
+        let (id, before) = (row.sequencer, life.clone());
+        let taken = life.take(event);
+        for why in taken.contradictions {
+            tracing::error!(sequencer.id = %id, "sequencer {id} in {}: {why}", before.phase);
+        }
+        if life == before {
+            return Ok(());
+        }
+        self.keep(id).await?;
+        let row = row_of(&row, life)?;
         position::put(self.tx, &row).await?;
-        self.record(&row, phase.name().to_owned(), cause).await
+        match taken.moved_from {
+            Some(from) => self.record(&row, from, cause).await,
+            None => Ok(()),
+        }
     }
 
     /// Adds a state change to the history.
-    async fn record(&mut self, row: &position::Row, from: String, cause: Cause) -> Result<(), Error> {
+    async fn record(&mut self, row: &position::Row, from: Phase, cause: Cause) -> Result<(), Error> {
         let Cause { words, log } = cause;
         let (id, to) = (row.sequencer, row.phase.clone());
         tracing::info!(sequencer.id = %id, "sequencer {id} is {to}: {words}");
         let new = transition::New {
             sequencer: id,
             network: self.network.to_owned(),
-            from_phase: Some(from),
+            from_phase: Some(from.name().to_owned()),
             to_phase: to,
             cause: words,
             block_number: self.block.number,
@@ -343,12 +275,6 @@ impl<C: ConnectionTrait> Applier<'_, C> {
         self.transitions += 1;
         Ok(())
     }
-}
-
-/// The phase of a position, with its time where it has one.
-pub fn phase_of(row: &position::Row) -> Result<Phase, Error> {
-    let at = row.withdrawable_at.and_then(|at| u64::try_from(at.unix_timestamp()).ok()).map(Timestamp);
-    Phase::from_parts(&row.phase, at).map_err(|_| Error::Malformed { what: "the phase of a position" })
 }
 
 /// The owner is not in `Locked`: it comes in the SequencerOwnerChanged that follows in the same transaction.

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 
 use alloy_primitives::{Address, U256};
-use api::indexer::v1::{ChainParameters, Node, SequencerRecord};
+use api::indexer::v1::{ChainParameters, MissedTurn, Node, SequencerRecord};
 use chain::rpc::{BlockId, call};
+use chain::views;
 use domain::amount::{Eth, Metis};
-use domain::flag::{Conditions, Flag, flags};
+use domain::flag::{Conditions, Nonces, flags};
 use domain::network::Variant;
 use domain::phase::Phase;
 use domain::preflight::NodeState;
@@ -16,8 +17,10 @@ use store::lease::{Lease, fence};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::apply::{Applier, phase_of};
+use super::apply::Applier;
+use super::event::life_of;
 use super::follow::{CHANNEL, head};
+use super::wire::Block;
 use crate::db::{SCHEMA, cursor, flag, position, sequencer, whitelist};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
@@ -26,12 +29,21 @@ use crate::operations::facts::node_state;
 /// Balances in one batch; larger ones are refused by some providers.
 const BALANCES_AT_ONCE: usize = 100;
 
+/// A lost turn stays a flag for this long, in seconds of L2 time: a day, until whoever is on duty has seen it.
+const MISSED_TURN_SHOWN_SECS: i64 = 86_400;
+/// L1 blocks on top of the confirmations in which themis has surely taken an event in: five minutes on mainnet (P 3.6).
+const THEMIS_LAG_BLOCKS: i64 = 25;
+
 /// Everything the neighbours say, read once for all sequencers of a network. What a neighbour that is away would
 /// have said is unknown, and raises nothing.
 struct Said {
     nodes: HashMap<Address, Node>,
     records: HashMap<String, SequencerRecord>,
     parameters: Option<ChainParameters>,
+    /// The last turn that each signer lost.
+    turns: HashMap<Address, MissedTurn>,
+    /// Variant of the implementation behind the pool now.
+    variant: Variant,
     /// Address of each key of ours, and whether its backup is proven.
     backups: HashMap<Address, bool>,
 }
@@ -49,17 +61,26 @@ pub async fn refresh(fleet: &Fleet, chain: &Chain, lease_name: &str, lease: Leas
 
 async fn ask(fleet: &Fleet, chain: &Chain) -> Said {
     let neighbours = &fleet.neighbours;
-    let (nodes, records, parameters, keys) = tokio::join!(
+    let (nodes, records, parameters, keys, turns, implementation) = tokio::join!(
         neighbours.nodes(&chain.name),
         neighbours.records(&chain.name),
         neighbours.parameters(&chain.name),
         neighbours.keys(),
+        neighbours.missed_turns(&chain.name),
+        chain.l1.ask(views::implementation(chain.locking_pool, BlockId::Latest)),
     );
     let signer_of = |node: &Node| node.signer.parse::<Address>().ok();
     Said {
         nodes: known(nodes).into_iter().filter_map(|node| Some((signer_of(&node)?, node))).collect(),
         records: known(records).into_iter().map(|record| (record.sequencer_id.clone(), record)).collect(),
         parameters: parameters.ok(),
+        // They come newest first, and the newest one counts.
+        turns: known(turns)
+            .into_iter()
+            .rev()
+            .filter_map(|turn| Some((turn.signer.parse().ok()?, turn)))
+            .collect(),
+        variant: implementation.map_or(chain.variant, |at| chain.variant_of(at)),
         backups: known(keys)
             .into_iter()
             .filter_map(|key| {
@@ -88,20 +109,16 @@ async fn activate(
     let locked = position::in_phase(&fleet.db, &chain.name, Phase::Locked.name()).await?;
     let is_known =
         |row: &position::Row| said.nodes.get(&row.signer.0).is_some_and(|node| node.validator_known);
-    for row in locked.into_iter().filter(is_known) {
+    for row in locked.iter().filter(|row| is_known(row)) {
         let made = in_transaction(&fleet.db, |tx| {
-            let id = row.sequencer;
+            let signer = row.signer.0;
             Box::pin(async move {
                 fence(&*tx, SCHEMA, lease_name, lease.epoch).await?;
                 let place = cursor::lock(&*tx, &chain.name).await?;
-                let (Some(block), Some(fresh)) = (head(&place), position::of(&*tx, id).await?) else {
-                    return Ok(0);
-                };
+                let Some(block) = head(&place) else { return Ok(0) };
                 let mut applier = Applier { tx: &*tx, network: &chain.name, block, transitions: 0 };
-                let made = {
-                    applier.validator_known(fresh).await?;
-                    applier.transitions
-                };
+                applier.validator_known(signer).await?;
+                let made = applier.transitions;
                 store::notify::notify(&*tx, CHANNEL, &chain.name).await?;
                 Ok::<_, Error>(made)
             })
@@ -120,18 +137,26 @@ async fn raise(
     said: &Said,
 ) -> Result<(), Error> {
     let now = OffsetDateTime::now_utc();
+    let least = Eth(U256::from(fleet.config.low_eth_wei));
     let managed: Vec<Uuid> =
         sequencer::managed_of(&fleet.db, &chain.name).await?.into_iter().map(|row| row.id).collect();
     let positions = position::of_many(&fleet.db, &managed).await?;
-    let poor = low_eth(fleet, chain, said, &positions).await;
+    let balances = balances(chain, said, &positions).await;
+    let place = cursor::of(&fleet.db, &chain.name).await?;
+    let head = place.as_ref().and_then(head);
     let standing = flag::of_many(&fleet.db, &managed).await?;
     for position in positions {
         let id = position.sequencer;
         let whitelisted = whitelist::of(&fleet.db, &chain.name, position.owner.0).await?;
-        let conditions = conditions(chain, said, &position, whitelisted)?;
+        let conditions = Conditions {
+            whitelisted,
+            nonces: nonces(fleet, chain, said, &position, head).await?,
+            missed_turn: head.and_then(|head| missed_turn(said, &position, head)),
+            eth: balances.get(&position.owner.0).map(|eth| (*eth, least)),
+            ..conditions(said, &position)?
+        };
         let mut raised: Vec<(String, String)> =
             flags(&conditions).into_iter().map(|(flag, why)| (flag.name().to_owned(), why)).collect();
-        raised.extend(poor.get(&position.owner.0).cloned());
         raised.sort_unstable();
         let before = standing.iter().filter(|flag| flag.sequencer == id);
         if before.map(|flag| (&flag.name, &flag.reason)).eq(raised.iter().map(|(name, why)| (name, why))) {
@@ -149,21 +174,16 @@ async fn raise(
     Ok(())
 }
 
-fn conditions(
-    chain: &Chain,
-    said: &Said,
-    position: &position::Row,
-    whitelisted: bool,
-) -> Result<Conditions, Error> {
-    let phase = phase_of(position)?;
+/// What can be said without asking further.
+fn conditions(said: &Said, position: &position::Row) -> Result<Conditions, Error> {
+    let phase = life_of(position)?.phase;
     let node = said.nodes.get(&position.signer.0);
     let record = position.seq_id.and_then(|id| said.records.get(&id.0.to_string()));
     let wei = |text: &str| Metis::parse_wei(text).unwrap_or_default();
     let parameters = said.parameters.as_ref();
-    let themis_nonce = node.filter(|node| node.validator_known).map(|node| node.validator_nonce);
     Ok(Conditions {
         phase,
-        whitelisted,
+        whitelisted: false,
         paused: parameters.is_some_and(|parameters| parameters.paused),
         recipient: position.recipient.filter(|_| phase.holds_lock()).map(|recipient| recipient.0),
         backup_proven: said.backups.get(&position.signer.0).copied(),
@@ -171,40 +191,63 @@ fn conditions(
             NodeState::Ready | NodeState::Unregistered => None,
             NodeState::NotReady(why) => Some(why),
         }),
-        nonces: themis_nonce.map(|themis| (u64::try_from(position.nonce).unwrap_or_default(), themis)),
+        nonces: None,
         lock: record
             .zip(parameters)
             .map(|(record, set)| (Metis(position.locked.0), wei(&record.reward_wei), wei(&set.max_lock_wei))),
-        exit_blocked: chain.variant == Variant::Mainnet
-            && parameters.is_some_and(|set| !domain::exit::allowed(set.active_count, set.exiting_count)),
+        bft: parameters
+            .filter(|_| said.variant.has_bft_rule() == Some(true))
+            .map(|set| (set.active_count, set.exiting_count)),
         missed_turn: None,
+        eth: None,
     })
 }
 
-/// Owners that are short of ETH, each with its flag. Only accounts that we send from are watched.
-async fn low_eth(
+/// The counters to compare, where themis tells its own.
+async fn nonces(
     fleet: &Fleet,
     chain: &Chain,
     said: &Said,
-    positions: &[position::Row],
-) -> HashMap<Address, (String, String)> {
+    position: &position::Row,
+    head: Option<Block>,
+) -> Result<Option<Nonces>, Error> {
+    let node = said.nodes.get(&position.signer.0).filter(|node| node.validator_known);
+    let (Some(node), Some(head)) = (node, head) else { return Ok(None) };
+    let count = |nonce: i64| u64::try_from(nonce).unwrap_or_default();
+    let (now, themis) = (count(position.nonce), node.validator_nonce);
+    if now == themis {
+        return Ok(Some(Nonces { now, settled: now, themis }));
+    }
+    // themis is behind for a while after every operation: what counts is what it must have seen by now.
+    let confirmations = i64::try_from(chain.confirmations).unwrap_or(i64::MAX);
+    let settled = head.number.saturating_sub(confirmations).saturating_sub(THEMIS_LAG_BLOCKS);
+    let before = position::at_block(&fleet.db, position.sequencer, settled).await?;
+    Ok(Some(Nonces { now, settled: before.map_or(0, |row| count(row.nonce)), themis }))
+}
+
+/// The last turn that the signer lost, if that was not long ago.
+fn missed_turn(said: &Said, position: &position::Row, head: Block) -> Option<String> {
+    let turn = said.turns.get(&position.signer.0)?;
+    let lost = turn.at.as_ref()?.block.as_ref()?.time.as_ref()?.seconds;
+    if head.time.unix_timestamp().saturating_sub(lost) > MISSED_TURN_SHOWN_SECS {
+        return None;
+    }
+    let MissedTurn { epoch_id, blocks_lost, by, .. } = turn;
+    Some(format!("lost {blocks_lost} blocks of epoch {epoch_id} to {by} by a re-span"))
+}
+
+/// ETH of the owners that we send from, as far as the chain says.
+async fn balances(chain: &Chain, said: &Said, positions: &[position::Row]) -> HashMap<Address, Eth> {
     let owners: Vec<Address> = positions
         .iter()
         .filter(|row| row.phase != Phase::Withdrawn.name() && said.backups.contains_key(&row.owner.0))
         .map(|row| row.owner.0)
         .collect();
-    let mut poor = HashMap::new();
-    let least = Eth(U256::from(fleet.config.low_eth_wei));
+    let mut found = HashMap::new();
     for some in owners.chunks(BALANCES_AT_ONCE) {
         let asked: Vec<_> = some.iter().map(|owner| call::balance(*owner, BlockId::Latest)).collect();
-        let Ok(balances) = chain.l1.ask(asked).await else { return poor };
-        for (owner, eth) in some.iter().zip(balances) {
-            let eth = Eth(eth);
-            if eth < least {
-                let why = format!("the owner has {eth} ETH, less than {least}");
-                poor.insert(*owner, (Flag::LowEth.name().to_owned(), why));
-            }
-        }
+        let Ok(balances) = chain.l1.ask(asked).await else { return found };
+        found.extend(some.iter().copied().zip(balances.into_iter().map(Eth)));
     }
-    poor
+    found
 }

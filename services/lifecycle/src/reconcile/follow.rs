@@ -296,3 +296,6 @@ fn producer_in(network: &str, event: &ChainEvent) -> Result<Option<producer::Row
         log_index: log.index,
     }))
 }
+
+#[cfg(test)]
+mod tests;

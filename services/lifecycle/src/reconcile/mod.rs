@@ -3,12 +3,14 @@
 pub mod agenda;
 pub mod apply;
 pub mod confirm;
+mod event;
 pub mod flags;
 pub mod follow;
 pub mod hold;
 pub mod lanes;
 pub mod lease;
 pub mod outcome;
+mod revert;
 pub mod send;
 mod wallet;
 mod wire;

@@ -1,6 +1,8 @@
-//! The generated trait: parse, call, convert, nothing else. Watches are in `watch`, lists in `lists`.
+//! The generated trait: parse, call, convert, nothing else. Watches are in `watch`, lists in `lists`, the past
+//! in `past`.
 
 mod lists;
+mod past;
 mod watch;
 mod webhooks;
 
@@ -11,13 +13,13 @@ use api::lifecycle::v1::{
     ApproveOperationRequest, ApproveOperationResponse, BuildListingRequest, BuildListingResponse,
     CancelOperationRequest, CancelOperationResponse, CreateOperationRequest, CreateOperationResponse,
     ExportPreparedOperationRequest, ExportPreparedOperationResponse, GetOperationRequest,
-    GetOperationResponse, GetSequencerRequest, GetSequencerResponse, ListOperationsRequest,
-    ListOperationsResponse, ListSequencersRequest, ListSequencersResponse, ListTransitionsRequest,
-    ListTransitionsResponse, PreflightOperationRequest, PreflightOperationResponse, RegisterSequencerRequest,
-    RegisterSequencerResponse, RejectOperationRequest, RejectOperationResponse, SubmitTransactionRequest,
-    SubmitTransactionResponse, UpdateSequencerRequest, UpdateSequencerResponse, ValidateListingRequest,
-    ValidateListingResponse, WatchOperationRequest, WatchOperationResponse, WatchTransitionsRequest,
-    WatchTransitionsResponse,
+    GetOperationResponse, GetSequencerAtRequest, GetSequencerAtResponse, GetSequencerRequest,
+    GetSequencerResponse, ListOperationsRequest, ListOperationsResponse, ListSequencersRequest,
+    ListSequencersResponse, ListTransitionsRequest, ListTransitionsResponse, PreflightOperationRequest,
+    PreflightOperationResponse, RegisterSequencerRequest, RegisterSequencerResponse, RejectOperationRequest,
+    RejectOperationResponse, SubmitTransactionRequest, SubmitTransactionResponse, UpdateSequencerRequest,
+    UpdateSequencerResponse, ValidateListingRequest, ValidateListingResponse, WatchOperationRequest,
+    WatchOperationResponse, WatchTransitionsRequest, WatchTransitionsResponse,
 };
 use runtime::server::identity;
 use tokio_stream::wrappers::ReceiverStream;
@@ -135,6 +137,13 @@ impl LifecycleService for Rpc {
         request: Request<WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
         Ok(Response::new(watch::operation(self.fleet.clone(), request.into_inner()).await?))
+    }
+
+    async fn get_sequencer_at(
+        &self,
+        request: Request<GetSequencerAtRequest>,
+    ) -> Result<Response<GetSequencerAtResponse>, Status> {
+        Ok(Response::new(past::sequencer(&self.fleet, request.into_inner()).await?))
     }
 
     async fn build_listing(

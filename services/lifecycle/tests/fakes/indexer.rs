@@ -37,6 +37,11 @@ pub struct FakeIndexer {
     seen: Arc<Mutex<BTreeMap<u64, Header>>>,
     /// Nodes by signer: ready to lock, known to themis.
     nodes: Arc<Mutex<BTreeMap<Address, (bool, bool)>>>,
+    /// Nonces of validators, where they are not 1.
+    nonces: Arc<Mutex<BTreeMap<Address, u64>>>,
+    parameters: Arc<Mutex<ChainParameters>>,
+    records: Arc<Mutex<Vec<SequencerRecord>>>,
+    turns: Arc<Mutex<Vec<MissedTurn>>>,
     /// The reorganisation that nobody has acknowledged; 0 if there is none.
     alarm: Arc<AtomicU64>,
     /// No heads are told.
@@ -56,6 +61,14 @@ impl FakeIndexer {
             first: contracts.start_block,
             seen: Arc::default(),
             nodes: Arc::default(),
+            nonces: Arc::default(),
+            parameters: Arc::new(Mutex::new(ChainParameters {
+                max_lock_wei: "100000000000000000000000".to_owned(),
+                active_count: 10,
+                ..Default::default()
+            })),
+            records: Arc::default(),
+            turns: Arc::default(),
             alarm: Arc::default(),
             headless: Arc::default(),
         }
@@ -64,6 +77,26 @@ impl FakeIndexer {
     /// What the node of a signer looks like.
     pub fn node(&self, signer: Address, ready: bool, known: bool) {
         self.nodes.lock().unwrap().insert(signer, (ready, known));
+    }
+
+    /// What themis counts for a signer.
+    pub fn validator_nonce(&self, signer: Address, nonce: u64) {
+        self.nonces.lock().unwrap().insert(signer, nonce);
+    }
+
+    /// Changes the parameters that it tells.
+    pub fn parameters(&self, change: impl FnOnce(&mut ChainParameters)) {
+        change(&mut self.parameters.lock().unwrap());
+    }
+
+    /// The records that it tells.
+    pub fn records(&self, records: Vec<SequencerRecord>) {
+        *self.records.lock().unwrap() = records;
+    }
+
+    /// The lost turns that it tells, newest first.
+    pub fn missed_turns(&self, turns: Vec<MissedTurn>) {
+        *self.turns.lock().unwrap() = turns;
     }
 
     /// From now on reverts are below `finalized` and heads carry this id; 0 is an acknowledgement.
@@ -203,7 +236,7 @@ impl FakeIndexer {
             signer: signer.to_string(),
             ready_to_lock: ready,
             validator_known: known,
-            validator_nonce: 1,
+            validator_nonce: self.nonces.lock().unwrap().get(&signer).copied().unwrap_or(1),
             ..Default::default()
         })
     }
@@ -346,8 +379,7 @@ impl IndexerService for FakeIndexer {
         &self,
         _: Request<GetChainParametersRequest>,
     ) -> Result<Response<GetChainParametersResponse>, Status> {
-        let parameters =
-            ChainParameters { max_lock_wei: "100000000000000000000000".to_owned(), ..Default::default() };
+        let parameters = self.parameters.lock().unwrap().clone();
         Ok(Response::new(GetChainParametersResponse { parameters: Some(parameters), as_of: None }))
     }
 
@@ -355,7 +387,8 @@ impl IndexerService for FakeIndexer {
         &self,
         _: Request<ListSequencerRecordsRequest>,
     ) -> Result<Response<ListSequencerRecordsResponse>, Status> {
-        Ok(Response::new(ListSequencerRecordsResponse::default()))
+        let records = self.records.lock().unwrap().clone();
+        Ok(Response::new(ListSequencerRecordsResponse { records, ..Default::default() }))
     }
 
     async fn list_networks(
@@ -406,7 +439,8 @@ impl IndexerService for FakeIndexer {
         &self,
         _: Request<ListMissedTurnsRequest>,
     ) -> Result<Response<ListMissedTurnsResponse>, Status> {
-        Err(Status::unimplemented("fake"))
+        let turns = self.turns.lock().unwrap().clone();
+        Ok(Response::new(ListMissedTurnsResponse { turns, ..Default::default() }))
     }
     async fn reconcile(&self, _: Request<ReconcileRequest>) -> Result<Response<ReconcileResponse>, Status> {
         Err(Status::unimplemented("fake"))

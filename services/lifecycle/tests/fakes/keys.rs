@@ -28,6 +28,8 @@ struct State {
     guard: BTreeMap<(u64, String, u64), B256>,
     signatures: u64,
     refuses: bool,
+    /// Keys whose backup no drill has proven.
+    unproven: Vec<String>,
 }
 
 impl FakeKeys {
@@ -46,6 +48,15 @@ impl FakeKeys {
         self.state.lock().unwrap().refuses = refuses;
     }
 
+    /// From now on a drill has proven the backup of this key, or not.
+    pub fn backup_proven(&self, name: &str, yes: bool) {
+        let mut state = self.state.lock().unwrap();
+        state.unproven.retain(|other| other != name);
+        if !yes {
+            state.unproven.push(name.to_owned());
+        }
+    }
+
     fn key(&self, name: &str) -> Option<Key> {
         let state = self.state.lock().unwrap();
         let (secret, role) = state.keys.get(name)?;
@@ -61,7 +72,7 @@ impl FakeKeys {
                 uncompressed: public.listing(),
                 ..Default::default()
             }),
-            backup_proven_time: Some(Timestamp::default()),
+            backup_proven_time: (!state.unproven.iter().any(|other| other == name)).then(Timestamp::default),
             ..Default::default()
         })
     }

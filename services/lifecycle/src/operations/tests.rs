@@ -1,0 +1,3 @@
+//! Preflight against the contract.
+
+mod walk;

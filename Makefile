@@ -66,11 +66,13 @@ test-long: export INDEX_KILLS ?= 200
 test-long: export KEYS_ATTACKS ?= 100000
 test-long: export KEYS_FUZZ ?= 200000
 test-long: export TRAIL_DAMAGES ?= 10000
+test-long: export LIFECYCLE_LIVES ?= 200
 test-long: $(TOOLS)
 	$(CARGO) build --package seqd --package testkit --bins
 	$(CARGO) run --quiet --package testkit --bin testdb -- start
 	$(CARGO) test --package trail --test main damages && \
 	  $(CARGO) test --package keys --test main fuzz && \
+	  $(CARGO) test --package lifecycle --lib follow && \
 	  $(CARGO) test --package indexer --test main kills && \
 	  $(CARGO) test --package keys --test main guard_attack; status=$$?; \
 	  $(CARGO) run --quiet --package testkit --bin testdb -- stop; exit $$status

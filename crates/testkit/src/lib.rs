@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 mod account;
+mod amount;
 pub mod anvil;
 mod binaries;
 pub mod contracts;
@@ -21,6 +22,7 @@ pub mod simulator;
 pub mod softhsm;
 pub mod wait;
 
+pub use amount::from_environment;
 pub use anvil::Anvil;
 pub use database::{TestDb, database};
 pub use error::Error;

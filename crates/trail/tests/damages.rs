@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use trail::{Head, Kind, Place, Record, Trusted, Unfit, verify};
 
 use crate::log::{body, file, head, lines, records};
@@ -10,31 +12,11 @@ const RECORDS: u64 = 64;
 /// A sample for each change; `TRAIL_DAMAGES=10000` (`make test-long`) for the figure of the anchors (K9).
 const DAMAGES: u64 = 2_000;
 
-/// SplitMix64: the same damages each time.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From `low` to `high`, both included.
-    fn within(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
-    }
-
-    fn two(&mut self) -> (usize, usize) {
-        loop {
-            let (a, b) = (self.within(1, RECORDS) as usize, self.within(1, RECORDS) as usize);
-            if a != b {
-                return (a.min(b), a.max(b));
-            }
-        }
-    }
+/// Two records, the earlier one first.
+fn two(rng: &mut StdRng) -> (usize, usize) {
+    let a = rng.random_range(1..=RECORDS as usize);
+    let b = (a + rng.random_range(1..RECORDS as usize) - 1) % RECORDS as usize + 1;
+    (a.min(b), a.max(b))
 }
 
 struct Damaged {
@@ -44,22 +26,22 @@ struct Damaged {
     expected: Vec<(Kind, Place)>,
 }
 
-fn damaged(dice: &mut Dice, log: &[Record]) -> Damaged {
+fn damaged(rng: &mut StdRng, log: &[Record]) -> Damaged {
     let whole = lines(log, head(log));
-    match dice.within(0, 9) {
-        0 | 1 => flipped(dice, &whole),
-        2 => cut(dice, &whole),
+    match rng.random_range(0..=9) {
+        0 | 1 => flipped(rng, &whole),
+        2 => cut(rng, &whole),
         3 => {
-            let (from, to) = dice.two();
-            let to = if dice.within(0, 3) == 0 { from } else { to };
+            let (from, to) = two(rng);
+            let to = if rng.random_range(0..=3) == 0 { from } else { to };
             let mut left = whole.clone();
             left.drain(from..=to);
             let kind = if to == log.len() { Kind::Truncated } else { Kind::Deleted };
             Damaged::of("delete", left, kind, from)
         }
-        4..=6 => inserted(dice, log, whole),
-        7 | 8 => reordered(dice, whole),
-        _ => replaced(dice, log, whole),
+        4..=6 => inserted(rng, log, whole),
+        7 | 8 => reordered(rng, whole),
+        _ => replaced(rng, log, whole),
     }
 }
 
@@ -84,16 +66,16 @@ fn place_of(whole: &[String], mut at: usize) -> Place {
     Place::End
 }
 
-fn flipped(dice: &mut Dice, whole: &[String]) -> Damaged {
+fn flipped(rng: &mut StdRng, whole: &[String]) -> Damaged {
     let mut file = file(whole);
-    let at = dice.within(0, file.len() as u64 - 1) as usize;
-    file[at] ^= 1 << dice.within(0, 7);
+    let at = rng.random_range(0..=file.len() - 1);
+    file[at] ^= 1 << rng.random_range(0..=7);
     Damaged { what: "flip", file, expected: vec![(Kind::Changed, place_of(whole, at))] }
 }
 
-fn cut(dice: &mut Dice, whole: &[String]) -> Damaged {
+fn cut(rng: &mut StdRng, whole: &[String]) -> Damaged {
     let mut file = file(whole);
-    let at = dice.within(0, file.len() as u64 - 1) as usize;
+    let at = rng.random_range(0..=file.len() - 1);
     file.truncate(at);
     let mut expected = vec![(Kind::Truncated, place_of(whole, at))];
     if expected[0].1 == Place::End {
@@ -103,16 +85,16 @@ fn cut(dice: &mut Dice, whole: &[String]) -> Damaged {
     Damaged { what: "cut", file, expected }
 }
 
-fn inserted(dice: &mut Dice, log: &[Record], mut whole: Vec<String>) -> Damaged {
+fn inserted(rng: &mut StdRng, log: &[Record], mut whole: Vec<String>) -> Damaged {
     // Before this record; one more than there are: before the end.
-    let at = dice.within(1, RECORDS + 1) as usize;
+    let at = rng.random_range(1..=RECORDS as usize + 1);
     let previous = head(&log[..at - 1]);
     let forged = body(at as u64, ", forged");
-    let (what, line) = match dice.within(0, 4) {
+    let (what, line) = match rng.random_range(0..=4) {
         0 => ("insert garbage", "nothing".to_owned()),
         1 => ("insert an empty line", String::new()),
         2 => {
-            let other = (at + dice.within(1, RECORDS - 1) as usize - 1) % RECORDS as usize + 1;
+            let other = (at + rng.random_range(1..=RECORDS as usize - 1) - 1) % RECORDS as usize + 1;
             let other = if other == at { at % RECORDS as usize + 1 } else { other };
             ("insert a copy", log[other - 1].line())
         }
@@ -126,9 +108,9 @@ fn inserted(dice: &mut Dice, log: &[Record], mut whole: Vec<String>) -> Damaged 
     Damaged::of(what, whole, Kind::Inserted, at)
 }
 
-fn reordered(dice: &mut Dice, mut whole: Vec<String>) -> Damaged {
-    let (first, second) = dice.two();
-    let what = match dice.within(0, 3) {
+fn reordered(rng: &mut StdRng, mut whole: Vec<String>) -> Damaged {
+    let (first, second) = two(rng);
+    let what = match rng.random_range(0..=3) {
         0 => {
             whole.swap(first, second);
             "swap"
@@ -153,10 +135,10 @@ fn reordered(dice: &mut Dice, mut whole: Vec<String>) -> Damaged {
 }
 
 /// Another text in a record, with the old hash or with one that fits.
-fn replaced(dice: &mut Dice, log: &[Record], mut whole: Vec<String>) -> Damaged {
-    let at = dice.within(1, RECORDS) as usize;
+fn replaced(rng: &mut StdRng, log: &[Record], mut whole: Vec<String>) -> Damaged {
+    let at = rng.random_range(1..=RECORDS as usize);
     let (sequence, body) = (at as u64, body(at as u64, ", replaced"));
-    if dice.within(0, 1) == 0 {
+    if rng.random_range(0..=1) == 0 {
         whole[at] = Record { sequence, body, hash: log[at - 1].hash }.line();
         return Damaged::of("replace a body", whole, Kind::Changed, at);
     }
@@ -180,7 +162,7 @@ fn every_random_damage_is_found_and_called_by_its_name_and_place() {
     assert!(verify(file(&lines(&log, head(&log))).as_slice(), Trusted::default()).is_ok());
     let mut counted: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in 0..wanted {
-        let Damaged { what, file, expected } = damaged(&mut Dice(seed), &log);
+        let Damaged { what, file, expected } = damaged(&mut StdRng::seed_from_u64(seed), &log);
         let named = match verify(file.as_slice(), Trusted::default()) {
             Err(Unfit::Damaged(damage)) => (damage.kind, damage.place),
             other => panic!("seed {seed}, {what}: {other:?}"),

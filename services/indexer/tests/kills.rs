@@ -22,7 +22,7 @@ use crate::trial::{NEVER_COMPARED, Stand, Tables, same_lines};
 use crate::world::{DEADLINE, NETWORK, TRUST_DOMAIN};
 
 /// Kills in `make test`; `make test-long` asks for more.
-const KILLS: u32 = 6;
+const KILLS: u64 = 6;
 /// Requests to the node from a start to the kill, at most: from the first question to the middle of a backfill.
 const REQUESTS_MAX: u64 = 40;
 /// Blocks of a range here, so that a backfill is many commits.
@@ -125,7 +125,7 @@ async fn slow_proxy(stand: &Stand, delay_ms: u64) -> Proxy {
 }
 
 /// Kills a backfill at random moments until it is done or enough, lets it end, and compares. Gives the kills.
-async fn killed_again_and_again(stand: &Stand, most: u32, rng: &mut StdRng, expected: &[String]) -> u32 {
+async fn killed_again_and_again(stand: &Stand, most: u64, rng: &mut StdRng, expected: &[String]) -> u64 {
     let tables = Tables::new().await;
     let proxy = slow_proxy(stand, 3).await;
     let network = stand.network(&[proxy.url()]);
@@ -158,13 +158,10 @@ async fn killed_again_and_again(stand: &Stand, most: u32, rng: &mut StdRng, expe
     kills
 }
 
-fn from_environment(name: &str, default: u32) -> u32 {
-    env::var(name).map_or(default, |text| text.parse().expect("a number"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backfill_killed_at_random_moments_ends_exact() {
-    let (wanted, seed) = (from_environment("INDEX_KILLS", KILLS), from_environment("INDEX_SEED", 1));
+    let (wanted, seed) =
+        (testkit::from_environment("INDEX_KILLS", KILLS), testkit::from_environment("INDEX_SEED", 1));
     let stand = Stand::set(7, 150, 20).await;
     let whole = stand.trial(stand.honest(), NEVER_COMPARED).await;
     whole.tables.settled(&stand.crowd.l1).await;
@@ -172,7 +169,7 @@ async fn a_backfill_killed_at_random_moments_ends_exact() {
     let expected = whole.tables.rows().await;
     whole.running.stop().await.expect("it stops");
 
-    let rng = &mut StdRng::seed_from_u64(seed.into());
+    let rng = &mut StdRng::seed_from_u64(seed);
     let mut kills = 0;
     while kills < wanted {
         kills += killed_again_and_again(&stand, (wanted - kills).min(KILLS), rng, &expected).await;

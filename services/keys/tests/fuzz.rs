@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use keys::fuzzing::TARGETS;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 /// A few seconds for all targets together, in a debug build.
 const MUTATIONS: u64 = 10_000;
@@ -27,49 +29,32 @@ const WORDS: [&[u8]; 12] = [
     b"0x",
 ];
 
-struct Dice(u64);
-
-impl Dice {
-    /// SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
-
-fn mutated(dice: &mut Dice, corpus: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = corpus[dice.below(corpus.len())].clone();
-    for _ in 0..=dice.below(4) {
-        let at = dice.below(bytes.len() + 1);
-        match dice.below(7) {
-            0 | 1 if at < bytes.len() => bytes[at] ^= 1 << dice.below(8),
-            2 if at < bytes.len() => bytes[at] = dice.next() as u8,
+fn mutated(rng: &mut StdRng, corpus: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = corpus[rng.random_range(..corpus.len())].clone();
+    for _ in 0..=rng.random_range(..4u32) {
+        let at = rng.random_range(..bytes.len() + 1);
+        match rng.random_range(..7u32) {
+            0 | 1 if at < bytes.len() => bytes[at] ^= 1 << rng.random_range(..8u32),
+            2 if at < bytes.len() => bytes[at] = rng.random::<u8>(),
             3 => {
-                let end = (at + dice.below(32)).min(bytes.len());
+                let end = (at + rng.random_range(..32usize)).min(bytes.len());
                 bytes.drain(at..end);
             }
             4 => {
-                let end = (at + dice.below(64)).min(bytes.len());
+                let end = (at + rng.random_range(..64usize)).min(bytes.len());
                 let piece = bytes[at..end].to_vec();
-                let to = dice.below(bytes.len() + 1);
+                let to = rng.random_range(..bytes.len() + 1);
                 bytes.splice(to..to, piece);
             }
             5 => {
-                let other = &corpus[dice.below(corpus.len())];
-                let from = dice.below(other.len() + 1);
+                let other = &corpus[rng.random_range(..corpus.len())];
+                let from = rng.random_range(..other.len() + 1);
                 bytes.truncate(at);
                 bytes.extend_from_slice(&other[from..]);
             }
             _ => {
-                let word = WORDS[dice.below(WORDS.len())];
-                let end = (at + dice.below(word.len() + 1)).min(bytes.len());
+                let word = WORDS[rng.random_range(..WORDS.len())];
+                let end = (at + rng.random_range(..word.len() + 1)).min(bytes.len());
                 bytes.splice(at..end, word.iter().copied());
             }
         }
@@ -87,12 +72,12 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 }
 
 fn run(name: &str) {
-    let wanted = std::env::var("KEYS_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(MUTATIONS);
+    let wanted = testkit::from_environment("KEYS_FUZZ", MUTATIONS);
     let (_, target) = TARGETS.into_iter().find(|(known, _)| *known == name).unwrap();
     let corpus = corpus(name);
     corpus.iter().for_each(|seed| target(seed));
     for seed in 0..wanted {
-        let input = mutated(&mut Dice(seed), &corpus);
+        let input = mutated(&mut StdRng::seed_from_u64(seed), &corpus);
         let begun = Instant::now();
         let outcome = std::panic::catch_unwind(|| target(&input));
         assert!(outcome.is_ok(), "{name}, mutation {seed}: {:?}", String::from_utf8_lossy(&input));

@@ -272,14 +272,10 @@ fn judge(released: &BTreeSet<Vec<u8>>) -> usize {
     nonces.len()
 }
 
-fn from_environment(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |text| text.parse().expect("a number"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_nonce_gets_two_intents_whoever_is_killed() {
-    let total = from_environment("KEYS_ATTACKS", REQUESTS);
-    let seed = from_environment("KEYS_SEED", 1);
+    let total = testkit::from_environment("KEYS_ATTACKS", REQUESTS);
+    let seed = testkit::from_environment("KEYS_SEED", 1);
     let mut fleet = Fleet::start(2).await;
     let keys = Arc::new(vec![
         fleet.stand.create("alpha", KeyRole::Owner).await,

@@ -238,7 +238,7 @@ const MANY: u32 = 3_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_archive_of_thousands_of_keys_is_restored_proven_and_made_again() {
-    let count = std::env::var("KEYS_ARCHIVE").map_or(MANY, |text| text.parse().unwrap());
+    let count = testkit::from_environment("KEYS_ARCHIVE", MANY);
     let db = testkit::database().await;
     let mut stand = Stand::start(&db).await;
     stand.operator = stand.operator.clone().max_decoding_message_size(BULK_BYTES_MAX);

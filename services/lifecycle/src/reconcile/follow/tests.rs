@@ -10,6 +10,8 @@ use api::indexer::v1 as wire;
 use api::types::v1::{BlockRef, LogRef};
 use domain::amount::Metis;
 use prost_types::Timestamp;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use sea_orm::DatabaseConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -18,8 +20,10 @@ use super::*;
 use crate::db::{position, sequencer, transition};
 use crate::operations::register::store_row;
 
-/// Seeds of one run; each is a chain of its own, and a failure names its own.
-const SEEDS: u64 = 12;
+/// Seeds of one run, or `LIFECYCLE_LIVES`; each is a chain of its own, and a failure names its own.
+const LIVES: u64 = 12;
+/// So many beside one another: each waits for the database most of the time.
+const AT_ONCE: u64 = 12;
 /// What happens to each.
 const STEPS: u64 = 60;
 /// Steps between two looks at everything.
@@ -29,23 +33,6 @@ const OWNERS: u64 = 3;
 const EXIT_DELAY: u64 = 2_000;
 const BLOCK_SECS: u64 = 12;
 const START: u64 = 1_000_000;
-
-/// SplitMix64: the same lives for the same seed, on every machine.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
@@ -99,7 +86,7 @@ fn signer(number: u64) -> Address {
 struct World {
     db: DatabaseConnection,
     network: String,
-    draw: Draw,
+    rng: StdRng,
     /// The surviving L1 blocks, each with the contract after it.
     blocks: Vec<(BlockRef, Contract)>,
     /// The surviving L2 blocks with the signer that each gave an epoch.
@@ -148,7 +135,7 @@ impl World {
     }
 
     async fn step(&mut self) {
-        match self.draw.below(20) {
+        match self.rng.random_range(..20u32) {
             0..=11 => self.l1_block().await,
             12..=13 => self.revert_l1().await,
             14..=15 => self.epoch().await,
@@ -160,11 +147,11 @@ impl World {
 
     async fn l1_block(&mut self) {
         let mut contract = self.contract();
-        let passes = if self.draw.below(6) == 0 { EXIT_DELAY } else { BLOCK_SECS };
+        let passes = if self.rng.random_range(..6_u64) == 0 { EXIT_DELAY } else { BLOCK_SECS };
         contract.time = contract.time.max(START) + passes;
         let block = self.block(self.blocks.len() + 1, contract.time);
         let mut events = Vec::new();
-        for _ in 0..self.draw.below(3) {
+        for _ in 0..self.rng.random_range(..3_u64) {
             let transaction = self.hash();
             for event in self.act(&mut contract) {
                 let at = LogRef {
@@ -184,14 +171,14 @@ impl World {
 
     /// Something that the contract allows, or nothing.
     fn act(&mut self, contract: &mut Contract) -> Vec<Event> {
-        let who = owner(self.draw.below(OWNERS));
+        let who = owner(self.rng.random_range(..OWNERS));
         let Some(place) = contract.of_owner(who) else { return self.before_lock(contract, who) };
-        let (id, other) = ((place + 1).to_string(), owner(self.draw.below(OWNERS)));
-        let fresh = signer(self.draw.below(12));
+        let (id, other) = ((place + 1).to_string(), owner(self.rng.random_range(..OWNERS)));
+        let fresh = signer(self.rng.random_range(..12_u64));
         let (unused, free) = (!contract.used.contains(&fresh), contract.of_owner(other).is_none());
         let now = contract.time;
         let held = &mut contract.records[place];
-        match (self.draw.below(7), held.status) {
+        match (self.rng.random_range(..7_u64), held.status) {
             (0, _) => toggle(contract, who),
             (1, Status::Active) => {
                 (held.amount, held.nonce) = (held.amount + 1, held.nonce + 1);
@@ -248,8 +235,8 @@ impl World {
     }
 
     fn before_lock(&mut self, contract: &mut Contract, who: Address) -> Vec<Event> {
-        let fresh = signer(self.draw.below(12));
-        if !contract.whitelist.contains(&who) || self.draw.below(8) == 0 {
+        let fresh = signer(self.rng.random_range(..12_u64));
+        if !contract.whitelist.contains(&who) || self.rng.random_range(..8_u64) == 0 {
             return toggle(contract, who);
         }
         if !contract.used.insert(fresh) {
@@ -279,7 +266,7 @@ impl World {
     }
 
     async fn revert_l1(&mut self) {
-        let depth = usize::try_from(self.draw.below(8)).expect("small") + 1;
+        let depth = self.rng.random_range(1..=8_usize);
         if self.blocks.len() <= depth {
             return;
         }
@@ -290,7 +277,7 @@ impl World {
     }
 
     async fn epoch(&mut self) {
-        let who = signer(self.draw.below(12));
+        let who = signer(self.rng.random_range(..12_u64));
         let time = self.contract().time.max(START);
         let block = self.block(self.epochs.len() + 1, time);
         let at = LogRef {
@@ -312,7 +299,7 @@ impl World {
     }
 
     async fn revert_l2(&mut self) {
-        let depth = usize::try_from(self.draw.below(4)).expect("small") + 1;
+        let depth = self.rng.random_range(1..=4_usize);
         if self.epochs.len() <= depth {
             return;
         }
@@ -325,11 +312,11 @@ impl World {
     /// themis shows the record of a signer that L1 has.
     async fn validator(&mut self) {
         let contract = self.contract();
-        let count = u64::try_from(contract.records.len()).expect("small");
-        if count == 0 || self.draw.below(2) == 0 {
+        let count = contract.records.len();
+        if count == 0 || self.rng.random_range(..2_u64) == 0 {
             return;
         }
-        let place = usize::try_from(self.draw.below(count)).expect("small");
+        let place = self.rng.random_range(..count);
         let who = contract.records[place].signer();
         self.validators.insert(who);
         self.done.push(format!("themis knows {who}"));
@@ -348,7 +335,7 @@ impl World {
 
     /// An operator registers a sequencer before its lock, or adopts an observed one.
     async fn register(&mut self) {
-        let (who, with) = (owner(self.draw.below(OWNERS)), signer(self.draw.below(12)));
+        let (who, with) = (owner(self.rng.random_range(..OWNERS)), signer(self.rng.random_range(..12_u64)));
         let stored = sequencer::of_lock(&self.db, &self.network, who, with).await.expect("a read");
         if stored.is_some_and(|row| row.managed) {
             return;
@@ -440,11 +427,11 @@ impl World {
 
     /// Some blocks of the past: state and record as they were.
     async fn past(&mut self, story: &str) {
-        let count = u64::try_from(self.blocks.len()).expect("small");
+        let count = self.blocks.len();
         if count == 0 {
             return;
         }
-        let place = usize::try_from(self.draw.below(count)).expect("small");
+        let place = self.rng.random_range(..count);
         let (block, then) = self.blocks[place].clone();
         let number = i64::try_from(block.number).expect("small");
         for (place, held) in then.records.iter().enumerate() {
@@ -488,7 +475,7 @@ async fn live(db: DatabaseConnection, seed: u64) {
     let mut world = World {
         db,
         network: format!("chain-{seed}"),
-        draw: Draw(seed),
+        rng: StdRng::seed_from_u64(seed),
         blocks: Vec::new(),
         epochs: Vec::new(),
         validators: BTreeSet::new(),
@@ -508,9 +495,12 @@ async fn live(db: DatabaseConnection, seed: u64) {
 async fn whatever_both_chains_take_back_the_projection_is_what_the_contract_says() {
     let database = testkit::database().await;
     let db = store::connect(&database.url_for("lifecycle"), 6).await.expect("the database");
-    // Beside one another: each waits for the database most of the time.
-    let runs = (0..SEEDS).map(|seed| tokio::spawn(live(db.clone(), seed)));
-    for (seed, run) in (0..SEEDS).zip(futures::future::join_all(runs).await) {
-        run.unwrap_or_else(|failed| panic!("seed {seed}: {failed}"));
+    let wanted = testkit::from_environment("LIFECYCLE_LIVES", LIVES);
+    for first in (0..wanted).step_by(AT_ONCE as usize) {
+        let seeds = first..wanted.min(first + AT_ONCE);
+        let runs = seeds.clone().map(|seed| tokio::spawn(live(db.clone(), seed)));
+        for (seed, run) in seeds.zip(futures::future::join_all(runs).await) {
+            run.unwrap_or_else(|failed| panic!("seed {seed}: {failed}"));
+        }
     }
 }

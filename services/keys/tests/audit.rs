@@ -190,6 +190,26 @@ async fn what_operators_decide_is_not_stored_without_a_record_even_around_the_se
 }
 
 #[tokio::test]
+async fn a_request_that_a_changing_policy_leaves_undecided_is_refused_and_recorded() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    // As if another version came before each decision.
+    let always_stale = "DO $$ BEGIN
+        EXECUTE (SELECT format('CREATE OR REPLACE FUNCTION keys.decide_batch(%s) RETURNS %s LANGUAGE sql AS %L',
+                               pg_get_function_arguments(oid), pg_get_function_result(oid),
+                               'SELECT a, 1, ''STALE'', NULL::bigint, NULL::numeric, NULL::bytea, NULL::numeric, NULL::numeric
+                                  FROM unnest(_question) AS a')
+                   FROM pg_proc WHERE oid::regproc::text = 'keys.decide_batch'); END $$";
+    db.admin().await.execute_unprepared(always_stale).await.unwrap();
+    let asked = request(&key, METIS, &approveCall { spender: INFO, value: metis(1) }, 0);
+    assert_eq!(stand.sign(asked).await.unwrap_err().reason, "POLICY_CONFLICT");
+    let last = records(&stand).await.pop().unwrap();
+    let told = [last.caller, last.action, last.verdict, last.rule];
+    assert_eq!(told, ["lifecycle", "SignTransaction", "REFUSED", "POLICY_CONFLICT"]);
+}
+
+#[tokio::test]
 async fn without_a_record_there_is_no_answer() {
     let db = testkit::database().await;
     let stand = Stand::start(&db).await;

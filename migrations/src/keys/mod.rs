@@ -40,5 +40,7 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000009_keys_head", include_str!("m009_head.sql")),
         sql("m20261122_000010_keys_restored", include_str!("m010_restored.sql")),
         sql("m20261122_000011_keys_decide_faster", include_str!("m011_decide.sql")),
+        sql("m20261123_000012_keys_freeze", include_str!("m012_freeze.sql")),
+        sql("m20261123_000013_keys_recorded", include_str!("m013_recorded.sql")),
     ]
 }

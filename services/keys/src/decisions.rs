@@ -12,9 +12,10 @@ use runtime::server::CALLS_MAX;
 use sea_orm::DatabaseConnection;
 use store::group_commit::{self, Batches, Limits};
 use store::standing::Standing;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::db::decision::{Decided, Question, decide};
+use crate::db::message;
 use crate::error::{Declined, Failure};
 use crate::metrics::Metrics;
 
@@ -33,6 +34,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 pub struct Decisions {
     batches: Batches<Waiting, Decided, Failure>,
     calls: Arc<Semaphore>,
+    /// Held while a message is decided. In the database they would wait for each other too, each with a connection of the
+    /// pool, and readers would find none.
+    message: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -65,7 +69,8 @@ impl Decisions {
             }
         });
         metrics.watch_queue(batches.depth());
-        Self { batches, calls: Arc::new(Semaphore::new(SIGNING_CALLS_MAX)) }
+        let calls = Arc::new(Semaphore::new(SIGNING_CALLS_MAX));
+        Self { batches, calls, message: Mutex::const_new(()) }
     }
 
     /// A place for one call, asked for before anything else is done for it.
@@ -81,10 +86,20 @@ impl Decisions {
         let answers = self.batches.submit_all(waiting).await.map_err(declined)?;
         Ok(answers.into_iter().map(|answer| answer.map_err(failure)).collect())
     }
+
+    /// Decides about a message, one after the other.
+    pub async fn decide_message(
+        &self,
+        db: &DatabaseConnection,
+        question: message::Question<'_>,
+    ) -> Result<message::Decision, Failure> {
+        let _turn = self.message.lock().await;
+        message::decide(db, question).await
+    }
 }
 
 fn full() -> Declined {
-    let text = "as many transactions wait for a signature as may";
+    let text = "as many calls wait for a signature as may";
     Declined::Shed(Refusal::new(&generic::OVERLOADED, text).retry_after(RETRY_AFTER))
 }
 

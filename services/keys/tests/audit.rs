@@ -1,7 +1,9 @@
 //! The audit log: every decision in one chain, and nobody can rewrite it unnoticed.
 
 use alloy_primitives::B256;
-use api::keys::v1::{AuditBody, AuditRecord, CreateKeyRequest, KeyRole, ListAuditRecordsRequest};
+use api::keys::v1::approve_intent_request::Intent;
+use api::keys::v1::thaw_intent::Target;
+use api::keys::v1::{AuditBody, AuditRecord, CreateKeyRequest, KeyRole, ListAuditRecordsRequest, ThawIntent};
 use keys::audit::{Head, verify};
 use keys::db::audit::{Row, page};
 use keys::policy::call::approveCall;
@@ -9,6 +11,7 @@ use prost::Message;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use store::column::Hash;
 
+use crate::approvals::approve;
 use crate::stand::{INFO, METIS, POOL, Stand, metis, request};
 
 async fn rows(db: &DatabaseConnection) -> Vec<Row> {
@@ -153,6 +156,57 @@ async fn the_service_itself_can_neither_change_nor_remove_what_must_stay() {
             assert_eq!(store::sqlstate(&refused).as_deref(), Some("42501"), "{sql}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_operators_decide_is_not_stored_without_a_record_even_around_the_service() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    let thaw = Intent::Thaw(ThawIntent { target: Some(Target::KeyId(key.id.clone())) });
+    let approval = approve(&stand.colleague, thaw).await.id;
+    let id = key.id;
+    let admin = db.admin().await;
+    let lost = "INSERT INTO keys.restoration (published_sequence, published_hash, database_sequence) VALUES (9, sha256('x'), 1)";
+    admin.execute_unprepared(lost).await.unwrap();
+    let own = db.connect("keys").await;
+    let around = [
+        "INSERT INTO keys.policy (version, toml, set_by) SELECT version + 1, toml, set_by FROM keys.policy".to_owned(),
+        format!(
+            "INSERT INTO keys.key (id, name, role, state, backend, reference, address, public_key)
+             SELECT 'x', 'x', role, state, 'hsm', 'x', decode(repeat('01', 20), 'hex'), public_key FROM keys.key WHERE id = '{id}'"
+        ),
+        format!("SELECT keys.set_key_state('{id}', 'DISABLED')"),
+        "SELECT keys.freeze_label('site', 'one', 'r', 'b')".to_owned(),
+        format!("SELECT keys.revoke_approval('{approval}')"),
+        "SELECT keys.confirm_nonce_floor(1, decode(repeat('01', 20), 'hex'), 5, 'x', false)".to_owned(),
+    ];
+    for sql in around {
+        let refused = own.execute_unprepared(&sql).await.unwrap_err();
+        assert_eq!(store::sqlstate(&refused).as_deref(), Some("42501"), "{sql}");
+        // In one transaction, since both are one message to the server.
+        own.execute_unprepared(&format!("{sql}; SELECT keys.append_audit('')")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_a_changing_policy_leaves_undecided_is_refused_and_recorded() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    // As if another version came before each decision.
+    let always_stale = "DO $$ BEGIN
+        EXECUTE (SELECT format('CREATE OR REPLACE FUNCTION keys.decide_batch(%s) RETURNS %s LANGUAGE sql AS %L',
+                               pg_get_function_arguments(oid), pg_get_function_result(oid),
+                               'SELECT a, 1, ''STALE'', NULL::bigint, NULL::numeric, NULL::bytea, NULL::numeric, NULL::numeric
+                                  FROM unnest(_question) AS a')
+                   FROM pg_proc WHERE oid::regproc::text = 'keys.decide_batch'); END $$";
+    db.admin().await.execute_unprepared(always_stale).await.unwrap();
+    let asked = request(&key, METIS, &approveCall { spender: INFO, value: metis(1) }, 0);
+    assert_eq!(stand.sign(asked).await.unwrap_err().reason, "POLICY_CONFLICT");
+    let last = records(&stand).await.pop().unwrap();
+    let told = [last.caller, last.action, last.verdict, last.rule];
+    assert_eq!(told, ["lifecycle", "SignTransaction", "REFUSED", "POLICY_CONFLICT"]);
 }
 
 #[tokio::test]

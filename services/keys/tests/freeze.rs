@@ -1,6 +1,7 @@
 //! Freezes: one call, at once, everywhere, over restarts; and not lifted by one alone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use api::keys::v1::approve_intent_request::Intent;
 use api::keys::v1::thaw_intent::Target;
@@ -9,6 +10,8 @@ use api::keys::v1::{
     SetKeyStateRequest, ThawIntent, ThawLabelRequest,
 };
 use keys::policy::call::approveCall;
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use testkit::wait_until;
 
 use crate::approvals::approve;
 use crate::stand::{Client, INFO, METIS, Stand, metis, refusal, request, set_rules};
@@ -16,6 +19,8 @@ use crate::stand::{Client, INFO, METIS, Stand, metis, refusal, request, set_rule
 pub async fn approve_thaw(stand: &Stand, key: &Key) {
     approve(&stand.colleague, Intent::Thaw(ThawIntent { target: Some(Target::KeyId(key.id.clone())) })).await;
 }
+
+const DEADLINE: Duration = Duration::from_secs(30);
 
 fn site(value: &str) -> Option<Label> {
     Some(Label { name: "site".to_owned(), value: value.to_owned() })
@@ -140,6 +145,54 @@ async fn the_freeze_of_a_key_is_lifted_by_two_and_not_over_that_of_its_label() {
     set_rules(&stand, "quorum = { thaw = 0 }", "").await;
     alice.clone().thaw_label(thaw("one")).await.unwrap();
     assert_eq!(set_state(&alice, &alpha, KeyState::Disabled).await, Ok(KeyState::Disabled));
+}
+
+#[tokio::test]
+async fn who_approves_while_a_key_is_not_frozen_has_not_approved_the_end_of_a_later_freeze() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let alpha = create(&stand, "alpha", &[]).await;
+    approve_thaw(&stand, &alpha).await;
+    set_state(&stand.operator, &alpha, KeyState::Frozen).await.unwrap();
+    let missing = Err("APPROVALS_MISSING".to_owned());
+    assert_eq!(set_state(&stand.operator, &alpha, KeyState::Enabled).await, missing);
+    // Frozen again while it is frozen: that is the same freeze.
+    approve_thaw(&stand, &alpha).await;
+    set_state(&stand.operator, &alpha, KeyState::Frozen).await.unwrap();
+    assert_eq!(set_state(&stand.operator, &alpha, KeyState::Enabled).await, Ok(KeyState::Enabled));
+}
+
+#[tokio::test]
+async fn a_freeze_under_way_is_not_undone_by_who_saw_the_key_not_frozen() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let alpha = create(&stand, "alpha", &[]).await;
+    let admin = db.admin().await;
+    // Whoever wants to write a record waits, with all that was done before it not yet to be seen.
+    let held = admin.begin().await.unwrap();
+    held.execute_unprepared("SELECT 1 FROM keys.audit_head FOR UPDATE").await.unwrap();
+    let waits = |what: &str| {
+        let (admin, what) = (&admin, format!("%{what}%"));
+        let sql = "SELECT count(*) AS n FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1";
+        move || {
+            let asked = store::statement(sql, [what.clone().into()]);
+            async move {
+                let row = admin.query_one_raw(asked).await.unwrap().unwrap();
+                row.try_get::<i64>("", "n").unwrap() > 0
+            }
+        }
+    };
+    let (alice, bob, key) = (stand.operator.clone(), stand.colleague.clone(), alpha.clone());
+    let freezing = tokio::spawn(async move { set_state(&alice, &key, KeyState::Frozen).await });
+    wait_until("the freeze waits", DEADLINE, waits("append_audit")).await;
+    let key = alpha.clone();
+    let enabling = tokio::spawn(async move { set_state(&bob, &key, KeyState::Enabled).await });
+    wait_until("who enables it waits", DEADLINE, waits("_state")).await;
+    held.commit().await.unwrap();
+    assert_eq!(freezing.await.unwrap(), Ok(KeyState::Frozen));
+    assert_eq!(enabling.await.unwrap(), Err("APPROVALS_MISSING".to_owned()));
+    assert_eq!(signs(&stand, &alpha, 0).await, Err("KEY_NOT_ENABLED".to_owned()));
 }
 
 #[tokio::test]

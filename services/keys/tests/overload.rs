@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use api::keys::v1::get_key_request::Selector;
-use api::keys::v1::{GetKeyRequest, GetPolicyRequest, Key, KeyRole, ListKeysRequest, SignTransactionRequest};
+use api::keys::v1::{
+    GetKeyRequest, GetPolicyRequest, Key, KeyRole, ListKeysRequest, SignMessageRequest,
+    SignTransactionRequest,
+};
 use keys::policy::call::approveCall;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use testkit::wait_until;
@@ -57,6 +60,37 @@ async fn a_full_queue_refuses_with_a_time_to_retry_and_starves_nobody_else() {
     let sql = "SELECT count(*) AS n FROM keys.nonce_guard WHERE nonce = 1000";
     let row = admin.query_one_raw(store::statement(sql, [])).await.unwrap().unwrap();
     assert_eq!(row.try_get::<i64>("", "n").unwrap(), 0);
+}
+
+#[tokio::test]
+async fn messages_take_no_more_places_than_transactions() {
+    let db = testkit::database().await;
+    let stand = Stand::start(&db).await;
+    let key = stand.create("alpha", KeyRole::Owner).await;
+    let admin = db.admin().await;
+    let holder = admin.begin().await.unwrap();
+    holder.execute_unprepared("SELECT 1 FROM keys.audit_head FOR UPDATE").await.unwrap();
+    let asked =
+        SignMessageRequest { key_id: key.id, message: "hello".to_owned(), ..SignMessageRequest::default() };
+    let calls: Vec<_> = (0..PLACES + TOO_MANY)
+        .map(|_| {
+            let (mut client, asked) = (stand.lifecycle.clone(), asked.clone());
+            tokio::spawn(async move { client.sign_message(asked).await.map_err(|s| refusal(&s).reason) })
+        })
+        .collect();
+    let answered = || calls.iter().filter(|call| call.is_finished()).count() as u64;
+    wait_until("no place is left", SOON, || async { answered() == TOO_MANY }).await;
+    stand.operator.clone().get_policy(GetPolicyRequest {}).await.unwrap();
+    holder.rollback().await.unwrap();
+    let mut decided = 0;
+    for call in calls {
+        match call.await.unwrap().unwrap_err().as_str() {
+            // No rule of the preset speaks of messages.
+            "POLICY_DENIED" => decided += 1,
+            reason => assert_eq!(reason, "OVERLOADED"),
+        }
+    }
+    assert_eq!(decided, PLACES, "held up, then decided");
 }
 
 #[tokio::test]

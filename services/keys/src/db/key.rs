@@ -240,6 +240,21 @@ pub async fn behind<C: ConnectionTrait>(db: &C, generation: i32, limit: u32) -> 
     rows.into_iter().map(Key::try_from).collect()
 }
 
+/// Waits for all who change states of keys, and keeps others from it until the transaction ends. Comes before the
+/// look that a change rests on.
+pub async fn hold_states<C: ConnectionTrait>(tx: &C) -> Result<(), Failure> {
+    run(tx, "SELECT keys.hold_states()", [], "waiting for changes of states of keys").await
+}
+
+/// Since when a key is frozen by itself; `None` if it is not, or not there.
+pub async fn frozen_at<C: ConnectionTrait>(db: &C, id: &str) -> Result<Option<OffsetDateTime>, Failure> {
+    const STEP: &str = "reading since when a key is frozen";
+    let sql = "SELECT frozen_at FROM keys.key WHERE id = $1";
+    let row = db.query_one_raw(statement(sql, [id.into()])).await.map_err(Failure::at(STEP))?;
+    let frozen = row.map(|row| row.try_get("", "frozen_at")).transpose().map_err(Failure::at(STEP))?;
+    Ok(frozen.flatten())
+}
+
 pub async fn set_state<C: ConnectionTrait>(tx: &C, id: &str, state: State) -> Result<(), Failure> {
     run(
         tx,

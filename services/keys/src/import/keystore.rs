@@ -10,10 +10,12 @@ use ctr::Ctr128BE;
 use serde::Deserialize;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::crypto::SecretKey;
 use crate::crypto::aead::{self, NoRandomness};
+use crate::error::Failure;
 
 /// Twice what geth uses; a document may not ask for all of our memory. Imports derive one at a time.
 const SCRYPT_MEMORY_MAX: u64 = 1 << 29;
@@ -28,6 +30,9 @@ const DERIVED_BYTES: usize = 32;
 const EXPORT_N: u64 = 1 << 17;
 /// Salts have 32 bytes; a longer one is hashed first and only costs us.
 const SALT_BYTES_MAX: usize = 1024;
+
+/// One derivation may take half a gigabyte and seconds of CPU; two at once may not.
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// Why a keystore gives no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +76,19 @@ enum Kdf {
     Pbkdf2 { dklen: usize, c: u32, prf: String, salt: String },
 }
 
-/// Decrypts a keystore. Takes seconds of CPU: call it off the async threads.
+/// Decrypts or encrypts when it is its turn, off the async threads. The turn lasts as long as the work, also where the
+/// caller has stopped waiting for it.
+pub async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let turn = TURN.acquire().await.map_err(|_| Failure::TurnsClosed)?;
+    let working = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    });
+    Ok(working.await?)
+}
+
+/// Decrypts a keystore. Takes seconds of CPU: see `in_turn`.
 pub fn decrypt(json: &str, passphrase: &str) -> Result<SecretKey, Invalid> {
     if json.len() > BYTES_MAX {
         return Err(Invalid::Document);

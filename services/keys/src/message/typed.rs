@@ -77,10 +77,9 @@ impl Typed {
         let document: Document = serde_json::from_str(json)
             .map_err(|_| malformed("json", "an object with types, primaryType, domain and message"))?;
         let Document { types, primary_type, domain, message } = document;
-        let types = Types(types);
-        types.check()?;
+        let types = Types::checked(types)?;
         types.check_domain(&domain)?;
-        if primary_type == DOMAIN || !types.0.contains_key(&primary_type) {
+        if primary_type == DOMAIN || !types.members.contains_key(&primary_type) {
             return Err(malformed("primaryType", "names one of the types, and not the domain"));
         }
         let word = types.word("uint256", domain.get("chainId"), "domain.chainId", 0)?;
@@ -101,14 +100,26 @@ impl Typed {
     }
 }
 
-struct Types(BTreeMap<String, Vec<Member>>);
+struct Types {
+    members: BTreeMap<String, Vec<Member>>,
+    /// Made once: a short document may have thousands of values of one long type.
+    hashes: BTreeMap<String, B256>,
+}
 
 impl Types {
+    fn checked(members: BTreeMap<String, Vec<Member>>) -> Result<Self, Malformed> {
+        let mut types = Self { members, hashes: BTreeMap::new() };
+        types.check()?;
+        types.hashes =
+            types.members.keys().map(|kind| (kind.clone(), keccak256(types.encode_type(kind)))).collect();
+        Ok(types)
+    }
+
     fn check(&self) -> Result<(), Malformed> {
-        if self.0.len() > TYPES_MAX || self.0.values().any(|members| members.len() > TYPES_MAX) {
+        if self.members.len() > TYPES_MAX || self.members.values().any(|members| members.len() > TYPES_MAX) {
             return Err(malformed("types", "more than 64 types, or members of one"));
         }
-        for (name, members) in &self.0 {
+        for (name, members) in &self.members {
             let path = format!("types.{name}");
             if !is_name(name) || Atom::of(name).is_some() {
                 return Err(malformed(path, "a type of one's own has a name of its own"));
@@ -119,7 +130,7 @@ impl Types {
             }
             for member in members {
                 let base = member.kind.split('[').next().unwrap_or_default();
-                if Atom::of(base).is_none() && !self.0.contains_key(base) {
+                if Atom::of(base).is_none() && !self.members.contains_key(base) {
                     return Err(malformed(format!("{path}.{}", member.name), "a type that is not defined"));
                 }
             }
@@ -129,8 +140,10 @@ impl Types {
 
     /// The domain is of the standard's members in the standard's order, chain and contract among them.
     fn check_domain(&self, domain: &Map<String, Value>) -> Result<(), Malformed> {
-        let members =
-            self.0.get(DOMAIN).ok_or_else(|| malformed("types.EIP712Domain", "the domain has a type"))?;
+        let members = self
+            .members
+            .get(DOMAIN)
+            .ok_or_else(|| malformed("types.EIP712Domain", "the domain has a type"))?;
         let mut standard = DOMAIN_MEMBERS.iter();
         for Member { name, kind } in members {
             if !standard.any(|(standard, of)| standard == name && of == kind) {
@@ -153,11 +166,13 @@ impl Types {
         path: &str,
         depth: usize,
     ) -> Result<B256, Malformed> {
-        let members = self.0.get(kind).ok_or_else(|| malformed(path, "a type that is not defined"))?;
+        let (Some(members), Some(hash)) = (self.members.get(kind), self.hashes.get(kind)) else {
+            return Err(malformed(path, "a type that is not defined"));
+        };
         if let Some(extra) = value.keys().find(|name| !members.iter().any(|member| member.name == **name)) {
             return Err(malformed(format!("{path}.{extra}"), "the type has no such member"));
         }
-        let mut encoded = keccak256(self.encode_type(kind)).to_vec();
+        let mut encoded = hash.to_vec();
         for Member { name, kind } in members {
             let path = format!("{path}.{name}");
             encoded.extend_from_slice(self.word(kind, value.get(name), &path, depth + 1)?.as_slice());
@@ -170,15 +185,15 @@ impl Types {
         let mut used = BTreeSet::new();
         let mut open = vec![kind];
         while let Some(next) = open.pop() {
-            for member in self.0.get(next).into_iter().flatten() {
+            for member in self.members.get(next).into_iter().flatten() {
                 let base = member.kind.split('[').next().unwrap_or_default();
-                if base != kind && self.0.contains_key(base) && used.insert(base) {
+                if base != kind && self.members.contains_key(base) && used.insert(base) {
                     open.push(base);
                 }
             }
         }
         let written = |name: &str| {
-            let members = self.0.get(name).into_iter().flatten();
+            let members = self.members.get(name).into_iter().flatten();
             let members: Vec<String> =
                 members.map(|Member { name, kind }| format!("{kind} {name}")).collect();
             format!("{name}({})", members.join(","))

@@ -185,7 +185,8 @@ async fn of_thaw(keyring: &Keyring, target: Target) -> Result<Meant, Declined> {
         Target::KeyId(id) => {
             let key = keyring.key(&id).await?;
             let words = format!("end the freeze of key {} ({})", key.name, key.address);
-            (intent::thaw_key(&key.id), words, id)
+            let frozen_at = db::key::frozen_at(&keyring.db, &key.id).await?;
+            (intent::thaw_key(&key.id, frozen_at), words, id)
         }
         Target::Label(label) => {
             let named = (label.name.as_str(), label.value.as_str());

@@ -48,8 +48,8 @@ async fn export(
     }
     let key = db::key::of_id(&keyring.db, &id).await?.ok_or_else(|| not_found("id"))?;
     let secret = keyring.secret_of(&key)?;
-    let encrypted = tokio::task::spawn_blocking(move || keystore::encrypt(&secret, &passphrase));
-    let json = encrypted.await.map_err(Failure::from)?.map_err(Failure::from)?;
+    let encrypted = keystore::in_turn(move || keystore::encrypt(&secret, &passphrase));
+    let json = encrypted.await?.map_err(Failure::from)?;
     let digest = Some(B256::from_slice(&Sha256::digest(&json)));
     db::audit::append(&keyring.db, Entry { digest, ..entry.clone() }.allowed()).await?;
     Ok(ExportKeystoreResponse { json })

@@ -9,7 +9,6 @@ use api::keys::v1::import_key_request::Material;
 use api::keys::v1::{ImportKeyRequest, ImportKeyResponse, KeystoreV3};
 use api::reasons::{KEY_ADDRESS_MISMATCH, KEY_MATERIAL_INVALID, KEY_PASSPHRASE_WRONG};
 use runtime::errors::Refusal;
-use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::admit::{self, Newcomer};
@@ -17,12 +16,9 @@ use super::once::Once;
 use super::{clip, recorded, wire};
 use crate::audit::Entry;
 use crate::crypto::SecretKey;
-use crate::error::{Declined, Failure};
+use crate::error::Declined;
 use crate::import::{keystore, priv_validator};
 use crate::keyring::Keyring;
-
-/// A keystore may ask for half a gigabyte and seconds of CPU; two at once may not.
-static DERIVATIONS: Semaphore = Semaphore::const_new(1);
 
 pub async fn run(
     keyring: &Keyring,
@@ -95,9 +91,8 @@ async fn secret_of(material: Material) -> Result<SecretKey, Declined> {
         }
         Material::KeystoreV3(KeystoreV3 { json, passphrase }) => {
             let passphrase = Zeroizing::new(passphrase);
-            let _turn = DERIVATIONS.acquire().await.map_err(|_| Failure::TurnsClosed)?;
-            let decrypted = tokio::task::spawn_blocking(move || keystore::decrypt(&json, &passphrase));
-            decrypted.await.map_err(Failure::from)?.map_err(|why| match why {
+            let decrypted = keystore::in_turn(move || keystore::decrypt(&json, &passphrase));
+            decrypted.await?.map_err(|why| match why {
                 keystore::Invalid::Passphrase => {
                     bad(&KEY_PASSPHRASE_WRONG, "keystore_v3.passphrase", why).into()
                 }

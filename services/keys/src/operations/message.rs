@@ -13,7 +13,7 @@ use super::{clip, denial};
 use crate::audit::{Entry, verdict};
 use crate::backend::Payload;
 use crate::db::key::Key;
-use crate::db::message::{Decision, Question, Record, decide};
+use crate::db::message::{Decision, Question, Record};
 use crate::error::{Declined, Failure};
 use crate::keyring::{InForce, Keyring};
 use crate::message::Preimage;
@@ -107,6 +107,8 @@ impl Asked<'_> {
 
 /// Decides about a message, and signs it.
 pub async fn sign(keyring: &Keyring, entry: &Entry, asked: &Asked<'_>) -> Result<Signed, Declined> {
+    // One of those of transactions: operators find free places whatever is signed.
+    let _place = keyring.decisions.place()?;
     let key = keyring.key(&entry.key_id).await?;
     let signing_hash = asked.preimage.signing_hash();
     let intent_digest = intent::message(key.address, signing_hash);
@@ -129,7 +131,7 @@ pub async fn sign(keyring: &Keyring, entry: &Entry, asked: &Asked<'_>) -> Result
             approvals,
             record: record(&entry, &judged),
         };
-        let decision = decide(&keyring.db, question).await?;
+        let decision = keyring.decisions.decide_message(&keyring.db, question).await?;
         if decision == Decision::Stale {
             keyring.reload_policy().await?;
             continue;

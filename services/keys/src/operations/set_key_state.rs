@@ -40,9 +40,12 @@ async fn set(
     let id = id.as_str();
     store::in_transaction(&keyring.db, move |tx| {
         Box::pin(async move {
+            // Else a freeze that is under way would be undone by who has just seen the key not frozen.
+            db::key::hold_states(&tx).await?;
             let before = db::key::of_id(&tx, id).await?.ok_or_else(|| not_found("id"))?;
-            let thaw =
-                (before.state == State::Frozen && state != State::Frozen).then(|| intent::thaw_key(id));
+            let is_thaw = before.state == State::Frozen && state != State::Frozen;
+            let frozen_at = db::key::frozen_at(&tx, id).await?;
+            let thaw = is_thaw.then(|| intent::thaw_key(id, frozen_at));
             if let Some(digest) = thaw {
                 quorum_to_thaw(&tx, digest, &entry.caller).await?;
             }

@@ -43,6 +43,8 @@ async fn thaw(
     store::in_transaction(&keyring.db, move |tx| {
         Box::pin(async move {
             let named = (label.name.as_str(), label.value.as_str());
+            // What is lifted must be the freeze that was approved, not one that came since.
+            db::key::hold_states(&tx).await?;
             let not_frozen = || {
                 Refusal::new(&LABEL_NOT_FROZEN, "this label is not frozen").field("label", "is not frozen")
             };

@@ -32,23 +32,25 @@ pub fn policy(expected_version: u64, toml: &str) -> B256 {
     Parts::of("policy").bytes(&expected_version.to_be_bytes()).text(toml).end()
 }
 
-/// The end of the freeze of a key.
-pub fn thaw_key(key_id: &str) -> B256 {
-    Parts::of("thaw key").text(key_id).end()
+/// The end of this freeze of a key; a later one needs a new round. `None` where only a label of it is frozen.
+pub fn thaw_key(key_id: &str, frozen_at: Option<OffsetDateTime>) -> B256 {
+    let since = frozen_at.map(micros).map(i128::to_be_bytes);
+    Parts::of("thaw key").text(key_id).bytes(since.as_ref().map_or(&[], <[u8; 16]>::as_slice)).end()
 }
 
 /// The end of this freeze of a label; a later one needs a new round.
 pub fn thaw_label(name: &str, value: &str, frozen_at: OffsetDateTime) -> B256 {
-    Parts::of("thaw label")
-        .text(name)
-        .text(value)
-        .bytes(&(frozen_at.unix_timestamp_nanos() / 1000).to_be_bytes())
-        .end()
+    Parts::of("thaw label").text(name).text(value).bytes(&micros(frozen_at).to_be_bytes()).end()
 }
 
 /// A text or typed data, by its signing hash.
 pub fn message(account: Address, signing_hash: B256) -> B256 {
     Parts::of("message").bytes(account.as_slice()).bytes(signing_hash.as_slice()).end()
+}
+
+/// As exact as the database keeps times.
+fn micros(time: OffsetDateTime) -> i128 {
+    time.unix_timestamp_nanos() / 1000
 }
 
 struct Parts(Sha256);

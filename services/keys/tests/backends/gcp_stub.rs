@@ -1,5 +1,5 @@
 //! Google's KMS as far as our backend sees it, over real gRPC. It checks what Google checks (checksums, purpose,
-//! protection level, token), keeps a new version pending for one look, and gives high s half of the time.
+//! protection level, routing header, token), keeps a new version pending for one look, and gives high s half of the time.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -162,10 +162,10 @@ impl Service<http::Request<Body>> for Kms {
         Box::pin(async move {
             let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
             Ok(match method.as_str() {
-                "GetKeyRing" => unary(request, move |asked| kms.ring(asked)).await,
-                "CreateCryptoKey" => unary(request, move |asked| kms.create(asked)).await,
-                "GetPublicKey" => unary(request, move |asked| kms.public_key(asked)).await,
-                "AsymmetricSign" => unary(request, move |asked| kms.sign(asked)).await,
+                "GetKeyRing" => unary(request, "name", move |asked| kms.ring(asked)).await,
+                "CreateCryptoKey" => unary(request, "parent", move |asked| kms.create(asked)).await,
+                "GetPublicKey" => unary(request, "name", move |asked| kms.public_key(asked)).await,
+                "AsymmetricSign" => unary(request, "name", move |asked| kms.sign(asked)).await,
                 _ => Status::unimplemented(method).into_http(),
             })
         })
@@ -174,6 +174,7 @@ impl Service<http::Request<Body>> for Kms {
 
 async fn unary<Q, A>(
     request: http::Request<Body>,
+    routed_by: &'static str,
     answer: impl Fn(Q) -> Result<A, Status>,
 ) -> http::Response<Body>
 where
@@ -181,7 +182,12 @@ where
     A: Message + Default + 'static,
 {
     let handler = tower::service_fn(|request: Request<Q>| -> Ready<Result<Response<A>, Status>> {
-        let token = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        let header = |name| request.metadata().get(name).and_then(|value| value.to_str().ok());
+        let route = header("x-goog-request-params").and_then(|route| route.split_once('='));
+        if !route.is_some_and(|(field, name)| field == routed_by && name.starts_with(RING)) {
+            return ready(Err(Status::invalid_argument("x-goog-request-params")));
+        }
+        let token = header("authorization");
         if token != Some(&format!("Bearer {TOKEN}")) {
             return ready(Err(Status::unauthenticated("the token is wrong")));
         }

@@ -77,7 +77,8 @@ impl GcpKms {
         Ok(Self { name, key_ring, channel: endpoint.connect_lazy(), tokens: Tokens::new(token.clone()) })
     }
 
-    async fn call<Q, A>(&self, method: &str, about: &str, question: Q) -> Result<A, Error>
+    /// `field` is where the request names the resource that it is about.
+    async fn call<Q, A>(&self, method: &str, (field, about): (&str, &str), question: Q) -> Result<A, Error>
     where
         Q: Message + 'static,
         A: Message + Default + 'static,
@@ -88,8 +89,8 @@ impl GcpKms {
             bearer.parse().map_err(|_| Unusable::Field("access token"))?;
         bearer.set_sensitive(true);
         request.metadata_mut().insert("authorization", bearer);
-        // Google routes by the resource that the request is about.
-        if let Ok(route) = format!("name={about}").parse() {
+        // Google routes by that resource (AIP-4222).
+        if let Ok(route) = format!("{field}={about}").parse() {
             request.metadata_mut().insert("x-goog-request-params", route);
         }
         let path = PathAndQuery::try_from(format!("{}/{method}", wire::SERVICE)).map_err(Error::away)?;
@@ -101,7 +102,7 @@ impl GcpKms {
 
     async fn held(&self, version: &str) -> Result<Held, Error> {
         let question = wire::GetPublicKeyRequest { name: version.to_owned() };
-        let answer: wire::PublicKey = self.call("GetPublicKey", version, question).await?;
+        let answer: wire::PublicKey = self.call("GetPublicKey", ("name", version), question).await?;
         let wire::PublicKey { pem, algorithm, pem_crc32c, name } = answer;
         if pem_crc32c != Some(checksum(pem.as_bytes()).into()) {
             return Err(Unusable::Checksum.into());
@@ -135,7 +136,8 @@ impl Backend for GcpKms {
                 version_template: Some(template),
             }),
         };
-        let made: wire::CryptoKey = self.call("CreateCryptoKey", &self.key_ring, question).await?;
+        let made: wire::CryptoKey =
+            self.call("CreateCryptoKey", ("parent", &self.key_ring), question).await?;
         let version = format!("{}/cryptoKeyVersions/1", made.name);
         // Ended by the deadline of the guard.
         loop {
@@ -158,7 +160,8 @@ impl Backend for GcpKms {
             digest: Some(wire::Digest { sha256: payload.digest().to_vec() }),
             digest_crc32c: Some(digest_checksum(payload)),
         };
-        let answer: wire::AsymmetricSignResponse = self.call("AsymmetricSign", reference, question).await?;
+        let answer: wire::AsymmetricSignResponse =
+            self.call("AsymmetricSign", ("name", reference), question).await?;
         let wire::AsymmetricSignResponse { signature, signature_crc32c, verified_digest_crc32c, name } =
             answer;
         if !verified_digest_crc32c || signature_crc32c != Some(checksum(&signature).into()) {
@@ -170,7 +173,7 @@ impl Backend for GcpKms {
 
     async fn health(&self) -> Result<(), Error> {
         let question = wire::GetKeyRingRequest { name: self.key_ring.clone() };
-        match self.call::<_, wire::KeyRing>("GetKeyRing", &self.key_ring, question).await {
+        match self.call::<_, wire::KeyRing>("GetKeyRing", ("name", &self.key_ring), question).await {
             // A signer need not be allowed to look at the ring; that it was told so shows that it is known there.
             Err(Error::Refused(source)) if is(&source, Code::PermissionDenied) => Ok(()),
             done => done.map(drop),

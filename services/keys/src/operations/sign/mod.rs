@@ -19,7 +19,7 @@ use api::keys::v1::{SignTransactionRequest, SignTransactionResponse};
 use api::reasons::POLICY_CONFLICT;
 use runtime::errors::Refusal;
 
-use super::clip;
+use super::{clip, recorded};
 use crate::audit::Entry;
 use crate::backend::Payload;
 use crate::db::decision::{Decided, Decision, Question};
@@ -79,9 +79,10 @@ async fn sign(
         }
         keyring.reload_policy().await?;
     }
-    for (place, _) in open {
+    for (place, Draft { entry, asked: _ }) in open {
         let refusal = Refusal::new(&POLICY_CONFLICT, "the policy keeps changing");
-        fill(&mut answers, place, Err(Declined::Refused(refusal)));
+        let refused = recorded(keyring, &entry, async { Err(refusal.into()) });
+        fill(&mut answers, place, refused.await);
     }
     keyring.metrics.signed(begun.elapsed());
     Ok(answers.into_iter().map(|answer| answer.unwrap_or(Err(Failure::Undecided.into()))).collect())

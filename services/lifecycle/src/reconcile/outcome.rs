@@ -56,6 +56,7 @@ impl Confirm<'_> {
         entered: Option<Entered>,
     ) -> Result<(), Error> {
         let (id, operation) = (row.id, row.operation);
+        let fills = row.fills;
         let is_preparation = plan::is_preparation(&row.step_name);
         in_transaction(&self.fleet.db, |tx| {
             let (change, entered) = (change.clone(), entered.clone());
@@ -73,6 +74,9 @@ impl Confirm<'_> {
                 let Some(Entered { state, reason, code }) = entered else { return Ok(()) };
                 // What becomes of a preparation must not bring an operation back that has ended.
                 let row = operation::lock(&*tx, operation).await?;
+                if fills {
+                    return Ok(());
+                }
                 if is_preparation && row.is_some_and(|row| row.state().is_final()) {
                     return Ok(());
                 }

@@ -377,7 +377,7 @@ pub async fn followed<C: ConnectionTrait>(db: &C, network: &str, chain_id: i64) 
     let sql = format!(
         "SELECT {} FROM lifecycle.transaction t JOIN lifecycle.operation o ON o.id = t.operation \
          WHERE t.chain_id = $2 AND o.network = $1 AND NOT t.finalized \
-         AND t.state IN ('SIGNED', 'BROADCAST', 'MINED', 'CONFIRMED', 'REVERTED', 'CANCELLED') \
+         AND t.state IN ('SIGNED', 'BROADCAST', 'MINED', 'CONFIRMED', 'REVERTED', 'CANCELLED', 'FOREIGN') \
          ORDER BY t.account, t.nonce",
         of_t()
     );

@@ -73,9 +73,9 @@ enum Stops {
 impl Stops {
     fn of(row: &operation::Row, calls: &[transaction::Row]) -> Self {
         let calls: Vec<_> = calls.iter().filter(|call| !call.fills).collect();
-        let is_approval =
-            |call: &transaction::Row| call.step_name == APPROVE && call.receipt_status == Some(1);
-        // A preparation that is mined does nothing by itself, and a revert that is settled did nothing.
+        let is_prepared =
+            |call: &transaction::Row| is_preparation(&call.step_name) && call.receipt_status == Some(1);
+        // A preparation that is mined moves no METIS, and a revert that is settled did nothing.
         let is_over = |call: &transaction::Row| is_prepared(call) || call.state == transaction::REVERTED;
         let idle = calls.iter().all(|call| call.nonce.is_none() || (row.is_managed() && is_over(call)));
         match row.state() {

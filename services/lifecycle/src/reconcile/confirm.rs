@@ -323,7 +323,7 @@ impl Confirm<'_> {
         self.chain.l1.status().iter().all(|endpoint| endpoint.head.is_none_or(|head| head < height))
     }
 
-    async fn send_again(
+    pub async fn send_again(
         &self,
         row: &transaction::Row,
         attempts: &[attempt::Row],
@@ -354,14 +354,15 @@ impl Confirm<'_> {
         tip: Tip,
     ) -> Result<(), Error> {
         let Some(nonce) = row.nonce.and_then(|nonce| u64::try_from(nonce).ok()) else { return Ok(()) };
+        if row.state == transaction::FOREIGN {
+            return self.still_foreign(row, attempts, nonce, tip).await;
+        }
         let stored = operation::of_id(&self.fleet.db, row.operation).await?;
         if stored.as_ref().is_some_and(|one| !one.is_managed()) && self.wallet_spent(row, nonce, tip).await? {
             return Ok(());
         }
         // Deep enough that the other transaction will stay.
-        let settled = BlockId::Number(tip.head.saturating_sub(self.chain.confirmations));
-        let spent = self.chain.l1.ask(call::nonce(row.account.0, settled)).await?;
-        if spent > nonce {
+        if self.is_spent(row.account.0, nonce, tip.head.saturating_sub(self.chain.confirmations)).await? {
             return self.foreign(row, nonce, tip).await;
         }
         // Managed ones are the business of their lane, which may also raise the fees.

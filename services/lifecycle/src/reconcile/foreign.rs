@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use chain::rpc::Transaction;
+use alloy_primitives::Address;
+use chain::rpc::{BlockId, Transaction, call};
 
 use super::confirm::{Tip, settled};
 use super::outcome::{Confirm, Entered};
 use crate::db::operation::State;
-use crate::db::transaction;
+use crate::db::{attempt, transaction};
 use crate::error::Error;
 use crate::fleet::Chain;
 
@@ -67,7 +68,35 @@ pub fn kind_of(found: &Transaction, planned: &transaction::Row, chain: &Chain) -
 }
 
 impl Confirm<'_> {
-    /// Ends the operation of a nonce that a transaction of somebody else has spent for good.
+    /// Whether a nonce is spent at a height. A node that has forgotten the state there says nothing, and is an error.
+    pub async fn is_spent(&self, account: Address, nonce: u64, height: u64) -> Result<bool, Error> {
+        Ok(self.chain.l1.ask(call::nonce(account, BlockId::Number(height))).await? > nonce)
+    }
+
+    /// A nonce that was foreign: for good once that is final, and ours again where a reorganisation took the other
+    /// transaction out. Ours may still be mined then: it was signed, and somebody may have kept it.
+    pub async fn still_foreign(
+        &self,
+        row: &transaction::Row,
+        attempts: &[attempt::Row],
+        nonce: u64,
+        tip: Tip,
+    ) -> Result<(), Error> {
+        let account = row.account.0;
+        if !self.is_spent(account, nonce, tip.head).await? {
+            let reason = format!("a reorganisation took the foreign transaction with nonce {nonce} out");
+            return self.send_again(row, attempts, tip, &reason).await;
+        }
+        let finalized = self.chain.l1.ask(call::nonce(account, BlockId::Number(tip.finalized)).attempt());
+        // A node that no longer has that state forgets only what is older than final.
+        if finalized.await?.map_or(true, |count| count > nonce) {
+            return self.store(row, settled(transaction::FOREIGN, true), None).await;
+        }
+        Ok(())
+    }
+
+    /// Ends the operation of a nonce that a transaction of somebody else has spent, deep enough in the chain; followed
+    /// until that is final.
     pub async fn foreign(&self, row: &transaction::Row, nonce: u64, tip: Tip) -> Result<(), Error> {
         // Told apart for people only: that it was not found, or its state is pruned, changes nothing.
         let found = self.spender(row.account.0, nonce, tip).await.ok().flatten().map(|(_, found)| found);
@@ -80,6 +109,6 @@ impl Confirm<'_> {
         tracing::error!(operation.id = %row.operation, "{reason}");
         self.fleet.metrics.foreign_nonce(&self.chain.name, kind.name());
         let entered = Entered { state: State::Failed, reason, code: api::reasons::NONCE_FOREIGN.name };
-        self.store(row, settled(transaction::FOREIGN, true), Some(entered)).await
+        self.store(row, settled(transaction::FOREIGN, false), Some(entered)).await
     }
 }

@@ -2,24 +2,24 @@
 
 use alloy_primitives::Bytes;
 use chain::broadcast::{Remedy, SendVerdict};
+use chain::pool::SendAnswer;
 
 use crate::db::operation::State;
 use crate::fleet::{Chain, Fleet};
 
-/// What all endpoints together said to a broadcast.
+/// What the endpoints together said to a broadcast, up to the first that took it.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub verdict: SendVerdict,
-    /// Each endpoint with its verdict, for people.
+    /// Each of them with its verdict, for people.
     pub answer: String,
 }
 
-/// Sends bytes to every endpoint. Nothing is decided here.
+/// Sends bytes to every endpoint; answers as soon as one has them in its pool. Nothing is decided here.
 pub async fn hand_out(fleet: &Fleet, chain: &Chain, raw: &Bytes) -> Outcome {
-    let answers = chain.l1.broadcast(raw).await;
-    for one in &answers {
-        fleet.metrics.broadcast(&chain.name, &format!("{:?}", one.verdict));
-    }
+    let (metrics, network) = (fleet.metrics.clone(), chain.name.clone());
+    let heard = move |one: &SendAnswer| metrics.broadcast(&network, &format!("{:?}", one.verdict));
+    let answers = chain.l1.broadcast(raw, heard).await;
     let verdict = SendVerdict::most_telling(answers.iter().map(|one| one.verdict));
     let answer: Vec<String> =
         answers.iter().map(|one| format!("{}: {:?}", one.endpoint, one.verdict)).collect();

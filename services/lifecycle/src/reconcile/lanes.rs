@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
 use api::keys::v1::SigningIntent;
@@ -206,7 +206,11 @@ impl Lane<'_> {
     pub async fn send_again(&self, row: &operation::Row, one: &transaction::Row) -> Result<(), Error> {
         let attempts = attempt::of(&self.fleet.db, one.id).await?;
         let Some(raw) = attempts.into_iter().rev().find_map(|attempt| attempt.raw) else { return Ok(()) };
-        self.broadcast(row, one, &raw.into(), Pass::Resumed).await
+        let decided = Instant::now();
+        if !self.may_send(row.id).await? {
+            return Ok(());
+        }
+        self.broadcast(row, one, &raw.into(), Pass::Resumed, decided).await
     }
 
     /// Plans and sends the next call of an operation, if it is time; true if one was sent.

@@ -2,6 +2,8 @@
 //! signed bytes stored, then broadcast to every endpoint, then the answers stored. A crash anywhere leaves rows from
 //! which the next pass goes on; a row that has a nonce is only ever signed with the same payload.
 
+use std::time::{Duration, Instant};
+
 use alloy_primitives::{Address, Bytes, U256};
 use api::keys::v1::{SignTransactionRequest, SigningIntent};
 use chain::broadcast::Remedy;
@@ -121,7 +123,8 @@ impl Lane<'_> {
         intent: SigningIntent,
         pass: Pass,
     ) -> Result<(), Error> {
-        if !self.may_send(row.id).await? {
+        // A first pass was allowed a moment ago, in the transaction that took its nonce.
+        if pass == Pass::Resumed && !self.may_send(row.id).await? {
             return Ok(());
         }
         let payload = payload(planned, intent);
@@ -153,17 +156,23 @@ impl Lane<'_> {
             max_priority: planned.max_priority,
             intent: if intent == SigningIntent::Cancel { attempt::CANCEL } else { attempt::CALL }.to_owned(),
         };
-        in_transaction(&self.fleet.db, |tx| {
+        let decided = Instant::now();
+        let must_wait = in_transaction(&self.fleet.db, |tx| {
             let kept = kept.clone();
             Box::pin(async move {
                 self.fence(&*tx).await?;
+                let must_wait = must_wait(&*tx, &self.chain.name, row.id).await?;
                 attempt::put(&*tx, &kept).await?;
-                Ok::<_, Error>(transaction::signed(&*tx, planned, kept.hash.0).await?)
+                transaction::signed(&*tx, planned, kept.hash.0).await?;
+                Ok::<_, Error>(must_wait)
             })
         })
         .await?;
         self.meet(pass, Point::AfterStoreBeforeBroadcast).await;
-        self.broadcast(row, planned, &raw.into(), pass).await
+        if must_wait {
+            return Ok(());
+        }
+        self.broadcast(row, planned, &raw.into(), pass, decided).await
     }
 
     /// A refusal of keys is final for the operation, and its nonce is given back because nothing was signed. Any
@@ -215,15 +224,17 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Hands the stored bytes to every endpoint and stores what they answered.
+    /// Hands the stored bytes to every endpoint and stores what they answered. That it may be done was `decided` in a
+    /// transaction that proved the lease; whoever was stopped since for as long as a lease lives lets it be.
     pub async fn broadcast(
         &self,
         row: &operation::Row,
         sent: &transaction::Row,
         raw: &Bytes,
         pass: Pass,
+        decided: Instant,
     ) -> Result<(), Error> {
-        if !self.may_send(row.id).await? {
+        if decided.elapsed() >= Duration::from_millis(self.fleet.config.lease_ttl_ms) {
             return Ok(());
         }
         let outcome = hand_out(self.fleet, self.chain, raw).await;

@@ -18,9 +18,9 @@ use api::lifecycle::v1::{
     ListSequencersResponse, ListTransitionsRequest, ListTransitionsResponse, PreflightOperationRequest,
     PreflightOperationResponse, RegisterSequencerRequest, RegisterSequencerResponse, RejectOperationRequest,
     RejectOperationResponse, SpeedUpOperationRequest, SpeedUpOperationResponse, SubmitTransactionRequest,
-    SubmitTransactionResponse, UpdateSequencerRequest,
-    UpdateSequencerResponse, ValidateListingRequest, ValidateListingResponse, WatchOperationRequest,
-    WatchOperationResponse, WatchTransitionsRequest, WatchTransitionsResponse,
+    SubmitTransactionResponse, UpdateSequencerRequest, UpdateSequencerResponse, ValidateListingRequest,
+    ValidateListingResponse, WatchOperationRequest, WatchOperationResponse, WatchTransitionsRequest,
+    WatchTransitionsResponse,
 };
 use runtime::server::identity;
 use tokio_stream::wrappers::ReceiverStream;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use api::lifecycle::v1::{
     ApproveOperationRequest, CancelOperationRequest, CreateOperationRequest, GetOperationRequest,
     ListOperationsRequest, Operation, OperationMode, OperationParameters, OperationState,
-    PreflightOperationRequest, RejectOperationRequest, WatchOperationRequest,
+    PreflightOperationRequest, RejectOperationRequest, SpeedUpOperationRequest, WatchOperationRequest,
 };
 use api::types::v1::{Check, OperationKind, Verdict};
 use clap::{Args, Subcommand};
@@ -34,7 +34,7 @@ pub enum Command {
         /// Operation id.
         id: String,
     },
-    /// Stops an operation that is not signed yet.
+    /// Stops an operation; what is signed already is cancelled on chain, if that is mined first.
     Cancel {
         /// Operation id.
         id: String,
@@ -60,6 +60,11 @@ pub enum Command {
         /// Why.
         #[arg(long, default_value = "")]
         reason: String,
+    },
+    /// Pays more at once for what waits for a block.
+    SpeedUp {
+        /// Operation id.
+        id: String,
     },
 }
 
@@ -163,6 +168,11 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
         Command::Cancel { id, reason } => {
             let request = CancelOperationRequest { id, reason };
             let answer = session.lifecycle().cancel_operation(request).await?.into_inner();
+            print(out, &answer.operation.context("lifecycle answered without an operation")?)
+        }
+        Command::SpeedUp { id } => {
+            let request = SpeedUpOperationRequest { id };
+            let answer = session.lifecycle().speed_up_operation(request).await?.into_inner();
             print(out, &answer.operation.context("lifecycle answered without an operation")?)
         }
     }

@@ -213,6 +213,8 @@ pub const GRPC: &[Method] = &[
     write("/sequencer.lifecycle.v1.ScheduleService/UpdateSchedule", OPERATORS),
     repeatable("/sequencer.lifecycle.v1.ScheduleService/DeleteSchedule", OPERATORS),
     read("/sequencer.lifecycle.v1.ScheduleService/ListScheduleRuns", OPERATORS),
+    // lifecycle: lanes
+    repeatable("/sequencer.lifecycle.v1.LifecycleService/SpeedUpOperation", CALLERS),
     // rewards
     read("/sequencer.rewards.v1.RewardsService/GetBalance", LEDGER_READERS),
     read("/sequencer.rewards.v1.RewardsService/ListBalances", LEDGER_READERS),

@@ -1,5 +1,7 @@
-//! EIP-1559 fees from what the last blocks took, within a ceiling. Urgency, age and budgets belong to
-//! lifecycle; this says what is enough now.
+//! EIP-1559 fees from what the last blocks took, within a ceiling, and more of it the longer something has waited.
+//! Budgets belong to lifecycle; this says what is enough now.
+
+use std::time::Duration;
 
 use alloy_primitives::U256;
 
@@ -31,8 +33,28 @@ pub struct FeePolicy {
     pub tip_min: u128,
     /// The highest tip: a single greedy block must not lead us.
     pub tip_max: u128,
-    /// Which percentile of recent tips is enough, 0 to 100.
+    /// Which percentile of recent tips is enough for what has just been asked for, 0 to 100.
     pub percentile: u8,
+    /// The same for what is urgent; not below `percentile`.
+    pub urgent_percentile: u8,
+}
+
+/// How much something is in a hurry, from [`Urgency::CALM`] to [`Urgency::FULL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Urgency(u16);
+
+impl Urgency {
+    /// Just asked for: the lower percentile.
+    pub const CALM: Self = Self(0);
+    /// Waited long enough, or hurried by hand: the upper percentile.
+    pub const FULL: Self = Self(1_000);
+
+    /// Grows evenly with the time waited and is full after `full_after`.
+    #[must_use]
+    pub fn after(waited: Duration, full_after: Duration) -> Self {
+        let per_mille = waited.as_millis().saturating_mul(1_000).checked_div(full_after.as_millis());
+        Self(per_mille.and_then(|part| u16::try_from(part).ok()).unwrap_or(1_000).min(1_000))
+    }
 }
 
 /// Why there are no fees to offer. Nothing is wrong: wait, or raise the ceiling.
@@ -56,16 +78,22 @@ pub enum FeesRefused {
 /// # Errors
 /// If no endpoint answers.
 pub async fn history(pool: &Pool, policy: &FeePolicy) -> Result<FeeHistory, RpcError> {
-    pool.ask(call::fee_history(BLOCKS, &[policy.percentile.min(100)])).await
+    let calm = policy.percentile.min(100);
+    // Nodes want them rising.
+    let urgent = policy.urgent_percentile.clamp(calm, 100);
+    pool.ask(call::fee_history(BLOCKS, &[calm, urgent])).await
 }
 
-/// Fees that were enough lately, with headroom for the base fee as far as the ceiling allows it.
+/// Fees that were enough lately, with headroom for the base fee as far as the ceiling allows it. The tip lies between
+/// the two percentiles of the policy, as urgent as this is.
 ///
 /// # Errors
 /// If the ceiling is below the base fee with the least tip.
-pub fn suggest(history: &FeeHistory, policy: &FeePolicy) -> Result<Fees, FeesRefused> {
+pub fn suggest(history: &FeeHistory, policy: &FeePolicy, urgency: Urgency) -> Result<Fees, FeesRefused> {
     let base = history.base_fee_per_gas.last().and_then(as_u128).ok_or(FeesRefused::NoBaseFee)?;
-    let tip = median_tip(history).clamp(policy.tip_min, policy.tip_max.max(policy.tip_min));
+    let calm = median_tip(history, 0);
+    let more = median_tip(history, 1).saturating_sub(calm).saturating_mul(u128::from(urgency.0)) / 1_000;
+    let tip = calm.saturating_add(more).clamp(policy.tip_min, policy.tip_max.max(policy.tip_min));
     let needed = base.saturating_add(policy.tip_min);
     if needed > policy.max_fee_ceiling {
         return Err(FeesRefused::AboveCeiling { needed, ceiling: policy.max_fee_ceiling });
@@ -102,10 +130,11 @@ fn bump(fee: u128) -> u128 {
     fee.saturating_mul(BUMP_PER_MILLE).div_ceil(1_000).max(fee.saturating_add(1))
 }
 
-/// The middle of the tips told, so that empty and odd blocks do not count.
-fn median_tip(history: &FeeHistory) -> u128 {
+/// The middle of the tips told for this percentile, so that empty and odd blocks do not count.
+fn median_tip(history: &FeeHistory, percentile: usize) -> u128 {
     let told = history.reward.as_deref().unwrap_or_default();
-    let mut tips: Vec<u128> = told.iter().filter_map(|block| block.first()).filter_map(as_u128).collect();
+    let mut tips: Vec<u128> =
+        told.iter().filter_map(|block| block.get(percentile)).filter_map(as_u128).collect();
     tips.sort_unstable();
     tips.get(tips.len() / 2).copied().unwrap_or(0)
 }
@@ -119,8 +148,13 @@ mod tests {
     use super::*;
 
     const GWEI: u128 = 1_000_000_000;
-    const POLICY: FeePolicy =
-        FeePolicy { max_fee_ceiling: 100 * GWEI, tip_min: GWEI / 10, tip_max: 5 * GWEI, percentile: 50 };
+    const POLICY: FeePolicy = FeePolicy {
+        max_fee_ceiling: 100 * GWEI,
+        tip_min: GWEI / 10,
+        tip_max: 5 * GWEI,
+        percentile: 50,
+        urgent_percentile: 90,
+    };
 
     fn history(base: u128, tips: &[u128]) -> FeeHistory {
         let reward = Some(tips.iter().map(|tip| vec![U256::from(*tip)]).collect());
@@ -147,10 +181,34 @@ mod tests {
             ),
         ];
         for (base, tips, expected) in table {
-            assert_eq!(suggest(&history(base, &tips), &POLICY), expected, "base {base}, tips {tips:?}");
+            assert_eq!(
+                suggest(&history(base, &tips), &POLICY, Urgency::CALM),
+                expected,
+                "base {base}, tips {tips:?}"
+            );
         }
         let silent = FeeHistory { oldest_block: 1, base_fee_per_gas: vec![], reward: None };
-        assert_eq!(suggest(&silent, &POLICY), Err(FeesRefused::NoBaseFee));
+        assert_eq!(suggest(&silent, &POLICY, Urgency::CALM), Err(FeesRefused::NoBaseFee));
+    }
+
+    #[test]
+    fn the_tip_grows_with_the_time_waited_and_stays_under_its_ceiling() {
+        let blocks = vec![vec![U256::from(GWEI), U256::from(3 * GWEI)]; 3];
+        let told = FeeHistory {
+            oldest_block: 1,
+            base_fee_per_gas: vec![U256::from(10 * GWEI)],
+            reward: Some(blocks),
+        };
+        let waited = |secs| Urgency::after(Duration::from_secs(secs), Duration::from_secs(300));
+        let table = [(0, GWEI), (150, 2 * GWEI), (300, 3 * GWEI), (9_000, 3 * GWEI)];
+        for (secs, tip) in table {
+            let fees = suggest(&told, &POLICY, waited(secs)).map(|fees| fees.max_priority_fee_per_gas);
+            assert_eq!(fees, Ok(tip), "after {secs} s");
+        }
+        assert_eq!(Urgency::after(Duration::ZERO, Duration::ZERO), Urgency::FULL);
+        let capped = FeePolicy { tip_max: 2 * GWEI, ..POLICY };
+        let fees = suggest(&told, &capped, Urgency::FULL).map(|fees| fees.max_priority_fee_per_gas);
+        assert_eq!(fees, Ok(2 * GWEI));
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! Pools of endpoints, heads and broadcasts against real nodes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{Bytes, U256};
 use chain::broadcast::SendVerdict;
-use chain::pool::{EndpointConfig, Identity, Pool, PoolError, PoolOptions};
+use chain::pool::{EndpointConfig, Identity, Pool, PoolError, PoolOptions, SendAnswer};
 use chain::rpc::{BlockId, Header, RpcError, call};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde_json::{Value, json};
-use testkit::Anvil;
+use testkit::proxy::Faults;
+use testkit::{Anvil, Proxy};
+use tokio::sync::mpsc;
 
 use crate::world::{CHAIN, anvil, pool_of};
 
@@ -113,15 +115,40 @@ async fn signed(anvil: &Anvil, account: usize, change: Value) -> Bytes {
 }
 
 #[tokio::test]
+async fn a_broadcast_waits_for_the_first_pool_that_takes_it_and_for_no_other() {
+    const SLOW: Duration = Duration::from_secs(3);
+    let anvil = anvil(CHAIN).await;
+    anvil.rpc("evm_setAutomine", json!([false])).await.expect("anvil waits");
+    let slow = Proxy::start(anvil.url()).await.expect("a proxy");
+    let both = pool(&[&slow.url(), &anvil.url()]).await.expect("both are reachable");
+    slow.set(Faults { delay: SLOW, ..Faults::default() });
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let begun = Instant::now();
+    let raw = signed(&anvil, 0, json!({})).await;
+    let heard = move |answer: &SendAnswer| {
+        tell.send((answer.endpoint.clone(), answer.verdict)).expect("we listen");
+    };
+    let answers = both.broadcast(&raw, heard).await;
+    assert!(begun.elapsed() < SLOW, "it took {:?}", begun.elapsed());
+    let verdicts: Vec<_> = answers.iter().map(|one| one.verdict).collect();
+    assert_eq!(verdicts, [SendVerdict::Accepted]);
+    // The slow one is asked all the same: its pool may be the one that is looked at.
+    assert_eq!(told.recv().await.map(|(_, verdict)| verdict), Some(SendVerdict::Accepted));
+    let (endpoint, verdict) = told.recv().await.expect("the other answer comes later");
+    assert_eq!((endpoint, verdict), (slow.url(), SendVerdict::AlreadyKnown));
+}
+
+#[tokio::test]
 async fn every_answer_to_a_broadcast_is_kept_and_understood() {
     let anvil = anvil(CHAIN).await;
     anvil.rpc("evm_setAutomine", json!([false])).await.expect("anvil waits");
     let both = pool(&[NOWHERE, &anvil.url()]).await.expect("one is reachable");
     let verdicts = async |raw: &Bytes| {
-        let mut answers = both.broadcast(raw).await;
-        answers.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
-        answers.sort_by_key(|answer| matches!(answer.verdict, SendVerdict::Unknown));
-        answers.into_iter().map(|answer| answer.verdict).collect::<Vec<_>>()
+        let (tell, mut told) = mpsc::unbounded_channel();
+        both.broadcast(raw, move |answer| tell.send(answer.verdict).expect("we listen")).await;
+        let mut verdicts = vec![told.recv().await.expect("one"), told.recv().await.expect("the other")];
+        verdicts.sort_by_key(|verdict| *verdict == SendVerdict::Unknown);
+        verdicts
     };
     let first = signed(&anvil, 0, json!({})).await;
     let richer = |wei: u128| json!({ "value": format!("{:#x}", U256::from(wei)) });

@@ -218,6 +218,7 @@ service! { LifecycleService in lifecycle {
     validate_listing: ValidateListingRequest => ValidateListingResponse = Default::default();
     approve_operation: ApproveOperationRequest => ApproveOperationResponse = Default::default();
     reject_operation: RejectOperationRequest => RejectOperationResponse = Default::default();
+    speed_up_operation: SpeedUpOperationRequest => SpeedUpOperationResponse = Default::default();
 }
     type WatchTransitionsStream = BoxStream<'static, Result<lifecycle::WatchTransitionsResponse, Status>>;
     type WatchOperationStream = BoxStream<'static, Result<lifecycle::WatchOperationResponse, Status>>;

@@ -1,7 +1,9 @@
 //! The section `[lifecycle]`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use chain::fees::{FeePolicy, Urgency};
 use ipnet::IpNet;
 use runtime::config::Secret;
 use serde::{Deserialize, Serialize};
@@ -15,12 +17,8 @@ use crate::failpoint::{Action, Point};
 pub struct Config {
     /// How long a prepared operation waits for its wallet.
     pub prepared_expiry_secs: u64,
-    /// The most ever paid for a unit of gas, wei.
-    pub max_fee_per_gas_wei: u64,
-    /// The least tip, wei for each unit of gas.
-    pub tip_min_wei: u64,
-    /// The highest tip, wei for each unit of gas.
-    pub tip_max_wei: u64,
+    /// What transactions may cost.
+    pub fees: Fees,
     /// Blocks after which a transaction that is not mined is replaced with higher fees.
     pub replace_after_blocks: u64,
     /// Longest time between two looks of a loop; wake-ups make it look sooner.
@@ -72,9 +70,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             prepared_expiry_secs: 3_600,
-            max_fee_per_gas_wei: 200_000_000_000,
-            tip_min_wei: 100_000_000,
-            tip_max_wei: 5_000_000_000,
+            fees: Fees::default(),
             // Peers: Chainlink 3 blocks, op-stack 48 s.
             replace_after_blocks: 3,
             look_every_ms: 1_000,
@@ -88,14 +84,71 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// What may be paid.
-    pub fn fee_policy(&self) -> chain::fees::FeePolicy {
-        chain::fees::FeePolicy {
+/// What transactions may cost: `[lifecycle.fees]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fees {
+    /// The most ever paid for a unit of gas, wei. Where the market is above it, operations wait.
+    pub max_fee_per_gas_wei: u64,
+    /// The least tip, wei for each unit of gas.
+    pub tip_min_wei: u64,
+    /// The highest tip, wei for each unit of gas.
+    pub tip_max_wei: u64,
+    /// Percentile of the tips of recent blocks for what has just been asked for.
+    pub percentile: u8,
+    /// The same for what is urgent: waited for `urgent_after_secs`, or hurried by hand.
+    pub urgent_percentile: u8,
+    /// How long a transaction waits until it is urgent; the tip grows evenly until then.
+    pub urgent_after_secs: u64,
+    /// The most that all managed transactions of a network may cost in 24 hours, wei; none for no such bound. Counted
+    /// are what receipts say was paid and the most that those in flight may cost.
+    pub budget_per_day_wei: Option<u64>,
+    /// Further budgets for the sequencers with a label.
+    pub budgets: Vec<LabelBudget>,
+}
+
+/// The budget of the sequencers with one label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelBudget {
+    /// Name of the label.
+    pub label: String,
+    /// Its value.
+    pub value: String,
+    /// The most that their transactions may cost on a network in 24 hours, wei.
+    pub per_day_wei: u64,
+}
+
+impl Default for Fees {
+    fn default() -> Self {
+        Self {
+            max_fee_per_gas_wei: 200_000_000_000,
+            tip_min_wei: 100_000_000,
+            tip_max_wei: 5_000_000_000,
+            percentile: 50,
+            urgent_percentile: 90,
+            // 25 blocks of L1: by then three replacements were not enough.
+            urgent_after_secs: 300,
+            budget_per_day_wei: None,
+            budgets: Vec::new(),
+        }
+    }
+}
+
+impl Fees {
+    /// What may be paid for a unit of gas.
+    pub fn policy(&self) -> FeePolicy {
+        FeePolicy {
             max_fee_ceiling: u128::from(self.max_fee_per_gas_wei),
             tip_min: u128::from(self.tip_min_wei),
             tip_max: u128::from(self.tip_max_wei),
-            percentile: 50,
+            percentile: self.percentile,
+            urgent_percentile: self.urgent_percentile,
         }
+    }
+
+    /// How urgent something is after this wait.
+    pub fn urgency(&self, waited: Duration) -> Urgency {
+        Urgency::after(waited, Duration::from_secs(self.urgent_after_secs))
     }
 }

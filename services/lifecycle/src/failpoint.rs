@@ -1,8 +1,9 @@
 //! Places in a send, and between the steps of workflows, where a test may stop the process, to prove that nothing is done twice or lost.
 //!
 //! They are always compiled, so that what is tested is what runs, and refused at start unless every network is a
-//! devnet by its chain id. A point is met on the first pass of a send only, never when a restarted lane resumes it:
-//! the same configuration therefore stops a process once for each operation.
+//! devnet by its chain id. A point of a send is met on its first pass only, never when a restarted lane resumes it:
+//! the same configuration therefore stops a process once for each operation. Those before a receipt or a confirmation
+//! are met whenever that is about to be stored.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,14 @@ pub enum Point {
     AfterStoreBeforeBroadcast,
     /// The bytes are sent, no answer is stored.
     AfterBroadcastBeforeRecord,
+    /// A receipt is seen, it is not stored.
+    BeforeReceipt,
+    /// The receipt is stored, nothing else.
+    AfterReceipt,
+    /// A transaction is deep enough, that is not stored.
+    BeforeConfirm,
+    /// That it is deep enough is stored, nothing else.
+    AfterConfirm,
     /// The first call of an operation is mined, the next one has no nonce yet.
     BetweenSteps,
     /// A fleet has decided to begin a member, its operation is not stored.

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::SCHEMA;
 use crate::failpoint::Failpoints;
+use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::neighbours::Neighbours;
 use crate::notify::Desk;
@@ -40,6 +41,8 @@ pub struct Chain {
     pub variant: Variant,
     /// That implementation, if the chain could be asked.
     pub implementation: Option<Address>,
+    /// What gas costs there.
+    pub market: Market,
 }
 
 impl Chain {

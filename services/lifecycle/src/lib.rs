@@ -9,6 +9,7 @@ mod error;
 mod failpoint;
 mod fleet;
 mod fleet_run;
+mod market;
 mod metrics;
 mod neighbours;
 mod notify;
@@ -42,7 +43,7 @@ use tokio::sync::watch;
 
 pub use approval::config::{ApprovalRule, Approvals};
 pub use clock::Clock;
-pub use config::{Config, Webhooks};
+pub use config::{Config, Fees, LabelBudget, Webhooks};
 pub use failpoint::{Action, NotADevnet, Point};
 use fleet::{Chain, Fleet};
 
@@ -174,6 +175,7 @@ async fn open(name: String, network: &Network) -> Result<Chain, BuildError> {
         confirmations: spec.l1.confirmations,
         variant: variant.or(network.variant),
         implementation,
+        market: market::Market::default(),
     })
 }
 

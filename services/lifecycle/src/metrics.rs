@@ -88,9 +88,9 @@ impl Metrics {
         self.broadcasts.add(1, &[network(on), KeyValue::new("verdict", verdict.to_owned())]);
     }
 
-    /// Somebody else spent a nonce of ours.
-    pub fn foreign_nonce(&self, on: &str) {
-        self.foreign_nonces.add(1, &[network(on)]);
+    /// Somebody else spent a nonce of ours, with a transaction of this kind.
+    pub fn foreign_nonce(&self, on: &str, kind: &'static str) {
+        self.foreign_nonces.add(1, &[network(on), KeyValue::new("kind", kind)]);
     }
 
     /// Events up to this block are applied.

@@ -85,6 +85,7 @@ async fn a_nonce_that_somebody_else_spends_is_reported_and_not_reissued() {
     let failed = world.until_failed(&operation.id).await;
     assert_eq!(failed.reason_code, "NONCE_FOREIGN");
     assert_eq!(failed.transactions[0].state, "FOREIGN");
+    assert!(failed.reason.contains("another call to the same contracts"), "{}", failed.reason);
     assert_eq!(world.keys.nonces_signed(), 1);
     assert_eq!(world.l1.sequencer_of(owner).await.unwrap(), None);
 }

@@ -13,6 +13,7 @@ mod fleets;
 mod history;
 mod hold;
 mod input;
+mod lanes;
 mod operations;
 mod prepared;
 mod reorg;

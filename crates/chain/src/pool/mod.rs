@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{B256, Bytes};
 use futures::future::join_all;
 use futures::stream::BoxStream;
+use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::broadcast::SendVerdict;
+use crate::broadcast::{Remedy, SendVerdict};
 use crate::rpc::{EndpointUrl, Header, InvalidUrl, RpcError, call};
 pub use health::{At, Identity};
 use member::Member;
@@ -244,15 +245,38 @@ impl Pool {
         self.0.members[id.0].health().shut_out(at, Instant::now() + self.0.options.fork_pause);
     }
 
-    /// Hands a signed transaction to every endpoint that is not shut out, and keeps every answer.
-    pub async fn broadcast(&self, raw: &Bytes) -> Vec<SendAnswer> {
-        let send = |place: usize| async move {
-            let member = &self.0.members[place];
-            let answer = member.ask(&call::send_raw_transaction(raw), &self.0, false).await;
-            let verdict = SendVerdict::of(&answer);
-            SendAnswer { endpoint: member.endpoint.name().to_owned(), answer, verdict }
-        };
-        join_all(self.order().into_iter().map(send)).await
+    /// Hands a signed transaction to every endpoint that is not shut out. Gives the answers until one has taken it, or
+    /// all of them where none has: a transaction in one pool does not wait for the slowest endpoint. The others are
+    /// asked on behind our back, and `heard` is told of every answer, whenever it comes.
+    pub async fn broadcast(
+        &self,
+        raw: &Bytes,
+        heard: impl Fn(&SendAnswer) + Clone + Send + 'static,
+    ) -> Vec<SendAnswer> {
+        let order = self.order();
+        let (tell, mut told) = mpsc::channel(order.len().max(1));
+        for place in order {
+            let (shared, raw, tell, heard) = (self.0.clone(), raw.clone(), tell.clone(), heard.clone());
+            tokio::spawn(async move {
+                let member = &shared.members[place];
+                let answer = member.ask(&call::send_raw_transaction(&raw), &shared, false).await;
+                let verdict = SendVerdict::of(&answer);
+                let answer = SendAnswer { endpoint: member.endpoint.name().to_owned(), answer, verdict };
+                heard(&answer);
+                // Fails when another endpoint has taken it, and nobody waits any more.
+                let _ = tell.send(answer).await;
+            });
+        }
+        drop(tell);
+        let mut answers = Vec::new();
+        while let Some(answer) = told.recv().await {
+            let taken = answer.verdict.remedy() == Remedy::Watch;
+            answers.push(answer);
+            if taken {
+                break;
+            }
+        }
+        answers
     }
 
     /// The heads of the chain as they come, for ever. Heads may be skipped, and a head may be lower

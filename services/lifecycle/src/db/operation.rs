@@ -230,17 +230,27 @@ pub async fn open_of<C: ConnectionTrait>(
     one(db, "reading the open operation of a sequencer", &sql, [sequencer.into(), except.into()]).await
 }
 
-#[derive(Debug, FromQueryResult)]
-struct Account {
-    account: Addr,
+/// An account with work.
+#[derive(Debug, Clone, Copy, FromQueryResult)]
+pub struct Work {
+    pub account: Addr,
+    /// When one of its operations changed last.
+    pub changed: OffsetDateTime,
+    /// How many there are: one that was stored slowly may look older than another's change.
+    pub operations: i64,
 }
 
-/// Accounts with open managed operations on a network.
-pub async fn accounts_with_work<C: ConnectionTrait>(db: &C, network: &str) -> Result<Vec<Address>, Error> {
-    let sql =
-        "SELECT DISTINCT account FROM lifecycle.operation WHERE network = $1 AND open AND mode = 'MANAGED'";
-    let rows: Vec<Account> = all(db, "reading the accounts with work", sql, [network.into()]).await?;
-    Ok(rows.into_iter().map(|row| row.account.0).collect())
+/// Accounts with open managed operations on a network, and those with nonces that must still be spent.
+pub async fn accounts_with_work<C: ConnectionTrait>(db: &C, network: &str) -> Result<Vec<Work>, Error> {
+    let sql = "SELECT account, max(update_time) AS changed, count(*) AS operations FROM ( \
+         SELECT account, update_time FROM lifecycle.operation WHERE network = $1 AND open AND mode = 'MANAGED' \
+         UNION ALL \
+         SELECT t.account, o.update_time FROM lifecycle.transaction t \
+         JOIN lifecycle.operation o ON o.id = t.operation \
+         WHERE o.network = $1 AND NOT o.open AND o.mode = 'MANAGED' AND NOT t.finalized AND t.nonce IS NOT NULL \
+         AND (t.state = 'PLANNED' OR (t.cancel_reason IS NOT NULL AND t.state IN ('SIGNED', 'BROADCAST'))) \
+         ) AS work GROUP BY account";
+    all(db, "reading the accounts with work", sql, [network.into()]).await
 }
 
 /// Open managed operations of an account, oldest first.

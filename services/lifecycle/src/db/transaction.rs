@@ -35,11 +35,29 @@ pub struct Row {
     pub last_answer: String,
     /// Head at the last broadcast.
     pub broadcast_block: Option<i64>,
+    /// Why a cancel is to spend its nonce; none while its call is wanted.
+    pub cancel_reason: Option<String>,
+    /// It only spends a nonce that was taken and never used.
+    pub fills: bool,
+    /// A replacement is wanted at once.
+    pub hurried: bool,
+    /// Which form was mined: its call or its cancel.
+    pub mined_intent: Option<String>,
+    /// What it cost by its receipt.
+    pub paid: Option<Wei>,
+    pub create_time: OffsetDateTime,
+}
+
+impl Row {
+    /// Whether it has a nonce and no block yet.
+    pub fn is_in_flight(&self) -> bool {
+        self.nonce.is_some() && matches!(self.state.as_str(), PLANNED | SIGNED | BROADCAST)
+    }
 }
 
 const COLUMNS: &str = "id, operation, step, step_name, chain_id, account, nonce, target, value, data, gas_limit, \
     max_fee, max_priority, words, state, hash, receipt_block, receipt_hash, receipt_time, receipt_status, \
-    last_answer, broadcast_block";
+    last_answer, broadcast_block, cancel_reason, fills, hurried, mined_intent, paid, create_time";
 
 /// Planned: not signed yet.
 pub const PLANNED: &str = "PLANNED";
@@ -53,6 +71,8 @@ pub const MINED: &str = "MINED";
 pub const CONFIRMED: &str = "CONFIRMED";
 /// In a block, deep enough, without effect.
 pub const REVERTED: &str = "REVERTED";
+/// Its cancel was mined in its place, deep enough.
+pub const CANCELLED: &str = "CANCELLED";
 /// Its nonce was spent by somebody else.
 pub const FOREIGN: &str = "FOREIGN";
 
@@ -64,6 +84,10 @@ pub struct Mined {
     pub block_hash: B256,
     pub block_time: OffsetDateTime,
     pub succeeded: bool,
+    /// Which form it was.
+    pub intent: &'static str,
+    /// Gas, and the value unless a revert returned it.
+    pub paid: U256,
 }
 
 /// Stores a planned call.
@@ -91,10 +115,16 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<(), Error> 
         receipt_status: _,
         last_answer: _,
         broadcast_block: _,
+        cancel_reason,
+        fills,
+        hurried: _,
+        mined_intent: _,
+        paid: _,
+        create_time: _,
     } = row.clone();
     let sql = "INSERT INTO lifecycle.transaction (id, operation, step, step_name, chain_id, account, nonce, target, \
-               value, data, gas_limit, max_fee, max_priority, words, state) \
-               VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)";
+               value, data, gas_limit, max_fee, max_priority, words, state, cancel_reason, fills) \
+               VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17)";
     let values = [
         id.into(),
         operation.into(),
@@ -111,6 +141,8 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<(), Error> 
         max_priority.into(),
         words.into(),
         state.into(),
+        cancel_reason.into(),
+        fills.into(),
     ];
     execute(tx, "storing a transaction", sql, values).await?;
     Ok(())
@@ -132,10 +164,105 @@ pub async fn signed<C: ConnectionTrait>(tx: &C, row: &Row, hash: B256) -> Result
     Ok(())
 }
 
+/// Notes why a cancel is to spend its nonce, unless it is in a block already; the first reason stands.
+pub async fn want_cancel<C: ConnectionTrait>(
+    tx: &C,
+    id: Uuid,
+    reason: &str,
+    fills: bool,
+) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET cancel_reason = coalesce(cancel_reason, $2), fills = fills OR $3 \
+               WHERE id = $1 AND nonce IS NOT NULL AND state IN ('PLANNED', 'SIGNED', 'BROADCAST')";
+    execute(
+        tx,
+        "noting that a transaction is to be cancelled",
+        sql,
+        [id.into(), reason.into(), fills.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that a replacement is wanted at once, or no longer.
+pub async fn hurry<C: ConnectionTrait>(tx: &C, id: Uuid, hurried: bool) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET hurried = $2 WHERE id = $1";
+    execute(tx, "hurrying a transaction", sql, [id.into(), hurried.into()]).await?;
+    Ok(())
+}
+
+/// Nonces of an account that were taken by operations which have ended without sending anything, and those whose
+/// cancel is under way: they would hold up all later ones.
+pub async fn holes<C: ConnectionTrait>(db: &C, chain_id: i64, account: Address) -> Result<Vec<Row>, Error> {
+    let sql = format!(
+        "SELECT {} FROM lifecycle.transaction t JOIN lifecycle.operation o ON o.id = t.operation \
+         WHERE t.chain_id = $1 AND t.account = $2 AND NOT t.finalized AND NOT o.open AND o.mode = 'MANAGED' \
+         AND t.nonce IS NOT NULL AND (t.state = 'PLANNED' \
+         OR (t.cancel_reason IS NOT NULL AND t.state IN ('SIGNED', 'BROADCAST'))) ORDER BY t.nonce",
+        of_t()
+    );
+    all(db, "reading the nonces that were never used", &sql, [chain_id.into(), Addr(account).into()]).await
+}
+
+#[derive(Debug, FromQueryResult)]
+struct Nonce {
+    nonce: i64,
+}
+
+/// Nonces of an account from `from` on, below `to`, that a row of ours has.
+pub async fn nonces_between<C: ConnectionTrait>(
+    db: &C,
+    chain_id: i64,
+    account: Address,
+    from: i64,
+    to: i64,
+) -> Result<Vec<i64>, Error> {
+    let sql = "SELECT nonce FROM lifecycle.transaction WHERE chain_id = $1 AND account = $2 \
+               AND nonce >= $3 AND nonce < $4 ORDER BY nonce";
+    let values = [chain_id.into(), Addr(account).into(), from.into(), to.into()];
+    let rows: Vec<Nonce> = all(db, "reading the nonces of an account", sql, values).await?;
+    Ok(rows.into_iter().map(|row| row.nonce).collect())
+}
+
+#[derive(Debug, FromQueryResult)]
+struct Sum {
+    wei: Wei,
+    reserved: Wei,
+}
+
+/// What the managed transactions of a network cost in the last 24 hours: by receipts what was paid, and the most that
+/// those still in flight may cost. With labels only those of sequencers that have them all.
+pub async fn cost_of_a_day<C: ConnectionTrait>(
+    tx: &C,
+    network: &str,
+    labels: Option<serde_json::Value>,
+    except: Uuid,
+) -> Result<(U256, U256), Error> {
+    let sql = "SELECT coalesce(sum(t.paid), 0) AS wei, \
+               coalesce(sum(t.gas_limit * t.max_fee + t.value) FILTER (WHERE t.paid IS NULL), 0) AS reserved \
+               FROM lifecycle.transaction t JOIN lifecycle.operation o ON o.id = t.operation \
+               JOIN lifecycle.sequencer s ON s.id = o.sequencer \
+               WHERE o.network = $1 AND o.mode = 'MANAGED' AND t.nonce IS NOT NULL AND t.id <> $3 \
+               AND t.state NOT IN ('FOREIGN', 'DROPPED') \
+               AND (t.create_time > now() - interval '24 hours' OR (t.paid IS NULL AND NOT t.finalized)) \
+               AND ($2::jsonb IS NULL OR s.labels @> $2)";
+    let sum: Option<Sum> =
+        one(tx, "adding up the fees of a day", sql, [network.into(), labels.into(), except.into()]).await?;
+    let Sum { wei, reserved } = sum.ok_or(Error::Row { what: "the fees of a day" })?;
+    Ok((wei.0, reserved.0))
+}
+
+/// Lets nobody else count the fees of a network until the transaction ends.
+pub async fn lock_budget<C: ConnectionTrait>(tx: &C, network: &str) -> Result<(), Error> {
+    let sql = "SELECT pg_advisory_xact_lock(hashtextextended('lifecycle.budget/' || $1, 0))";
+    execute(tx, "locking the fee budget", sql, [network.into()]).await?;
+    Ok(())
+}
+
 /// Notes a broadcast with what the endpoints answered.
 pub async fn sent<C: ConnectionTrait>(tx: &C, id: Uuid, answer: &str, head: i64) -> Result<(), Error> {
     let sql = "UPDATE lifecycle.transaction SET state = 'BROADCAST', last_answer = $2, broadcast_block = $3, \
-               receipt_block = NULL, receipt_hash = NULL, receipt_time = NULL, receipt_status = NULL WHERE id = $1";
+               receipt_block = NULL, receipt_hash = NULL, receipt_time = NULL, receipt_status = NULL, \
+               mined_intent = NULL, paid = NULL WHERE id = $1";
     execute(tx, "noting a broadcast", sql, [id.into(), answer.into(), head.into()]).await?;
     Ok(())
 }
@@ -143,7 +270,7 @@ pub async fn sent<C: ConnectionTrait>(tx: &C, id: Uuid, answer: &str, head: i64)
 /// What had been sent is to be sent again, when that is allowed.
 pub async fn unsent<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<(), Error> {
     let sql = "UPDATE lifecycle.transaction SET state = 'SIGNED', receipt_block = NULL, receipt_hash = NULL, \
-               receipt_time = NULL, receipt_status = NULL WHERE id = $1";
+               receipt_time = NULL, receipt_status = NULL, mined_intent = NULL, paid = NULL WHERE id = $1";
     execute(tx, "noting a transaction that is to be sent again", sql, [id.into()]).await?;
     Ok(())
 }
@@ -166,9 +293,9 @@ pub async fn lock_unseen<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<bool, E
 
 /// Notes the block that has it.
 pub async fn mined<C: ConnectionTrait>(tx: &C, id: Uuid, mined: &Mined) -> Result<(), Error> {
-    let Mined { hash, block, block_hash, block_time, succeeded } = *mined;
+    let Mined { hash, block, block_hash, block_time, succeeded, intent, paid } = *mined;
     let sql = "UPDATE lifecycle.transaction SET state = 'MINED', hash = $2, receipt_block = $3, receipt_hash = $4, \
-               receipt_time = $5, receipt_status = $6 WHERE id = $1";
+               receipt_time = $5, receipt_status = $6, mined_intent = $7, paid = $8 WHERE id = $1";
     let values = [
         id.into(),
         Hash(hash).into(),
@@ -176,6 +303,8 @@ pub async fn mined<C: ConnectionTrait>(tx: &C, id: Uuid, mined: &Mined) -> Resul
         Hash(block_hash).into(),
         block_time.into(),
         i16::from(succeeded).into(),
+        intent.into(),
+        Wei(paid).into(),
     ];
     execute(tx, "noting a receipt", sql, values).await?;
     Ok(())
@@ -189,7 +318,8 @@ pub async fn replan<C: ConnectionTrait>(
     max_fee: U256,
     max_priority: U256,
 ) -> Result<(), Error> {
-    let sql = "UPDATE lifecycle.transaction SET max_fee = $2, max_priority = $3 WHERE id = $1";
+    let sql =
+        "UPDATE lifecycle.transaction SET max_fee = $2, max_priority = $3, hurried = false WHERE id = $1";
     let values = [id.into(), Wei(max_fee).into(), Wei(max_priority).into()];
     execute(tx, "planning a replacement", sql, values).await?;
     Ok(())
@@ -247,8 +377,14 @@ pub async fn followed<C: ConnectionTrait>(db: &C, network: &str, chain_id: i64) 
     let sql = format!(
         "SELECT {} FROM lifecycle.transaction t JOIN lifecycle.operation o ON o.id = t.operation \
          WHERE t.chain_id = $2 AND o.network = $1 AND NOT t.finalized \
-         AND t.state IN ('SIGNED', 'BROADCAST', 'MINED', 'CONFIRMED', 'REVERTED') ORDER BY t.account, t.nonce",
-        COLUMNS.split(", ").map(|column| format!("t.{}", column.trim())).collect::<Vec<_>>().join(", ")
+         AND t.state IN ('SIGNED', 'BROADCAST', 'MINED', 'CONFIRMED', 'REVERTED', 'CANCELLED', 'FOREIGN') \
+         ORDER BY t.account, t.nonce",
+        of_t()
     );
     all(db, "reading the followed transactions", &sql, [network.into(), chain_id.into()]).await
+}
+
+/// The columns of the table as `t`.
+fn of_t() -> String {
+    COLUMNS.split(", ").map(|column| format!("t.{}", column.trim())).collect::<Vec<_>>().join(", ")
 }

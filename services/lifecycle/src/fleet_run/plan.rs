@@ -172,7 +172,7 @@ fn left_out(member: Planned, refusal: &Refusal) -> Planned {
 
 /// The most that a plan can cost: every replacement stays below the ceiling.
 fn fee_max(fleet: &Fleet, plan: &Plan) -> Eth {
-    let ceiling = U256::from(fleet.config.max_fee_per_gas_wei);
+    let ceiling = U256::from(fleet.config.fees.max_fee_per_gas_wei);
     let cost = |gas: u64, value: U256| U256::from(gas).saturating_mul(ceiling).saturating_add(value);
     let costs = plan.calls.iter().map(|call| cost(call.gas_limit, call.value));
     Eth(costs.fold(U256::ZERO, U256::saturating_add))

@@ -138,7 +138,7 @@ async fn standing(agenda: &Agenda<'_>, members: &[Member]) -> Result<Vec<Standin
     let open = |member: &&Member| state(member).is_some_and(|state| !state.is_final());
     let ids: Vec<Uuid> = members.iter().filter(open).filter_map(|member| member.operation).collect();
     let calls = transaction::of_operations(&agenda.fleet.db, &ids).await?;
-    let ceiling = U256::from(agenda.fleet.config.max_fee_per_gas_wei);
+    let ceiling = U256::from(agenda.fleet.config.fees.max_fee_per_gas_wei);
     Ok(members
         .iter()
         .map(|member| {

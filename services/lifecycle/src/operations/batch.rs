@@ -61,6 +61,7 @@ pub async fn bind(fleet: &Fleet, chain: &Chain, id: Uuid, found: &Signed) -> Res
                 raw: None,
                 max_fee: last.max_fee,
                 max_priority: last.max_priority,
+                intent: attempt::CALL.to_owned(),
             };
             transaction::carried(&*tx, last.id, found.sender, nonce, found.hash).await?;
             attempt::put(&*tx, &form).await?;

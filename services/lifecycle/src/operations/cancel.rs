@@ -1,11 +1,12 @@
-//! Stops an operation while nothing of it is signed. What is signed may be mined at any time, so it is never
-//! cancelled by forgetting it.
+//! Stops an operation. What is not signed is dropped; what is signed may be mined at any time, so it is never cancelled
+//! by forgetting it: its lane spends the nonce on nothing, and the answer tells which of the two was mined.
 
 use api::lifecycle::v1::{CancelOperationRequest, CancelOperationResponse};
 use api::reasons;
 use runtime::errors::Refusal;
 use store::in_transaction;
 
+use super::plan::is_preparation;
 use super::submit::missing;
 use super::view;
 use crate::db::operation::State;
@@ -14,30 +15,36 @@ use crate::error::Error;
 use crate::fleet::Fleet;
 use crate::request;
 
-/// Cancels; asking again for one that is cancelled changes nothing.
+/// Cancels, or asks the lane for a cancel on chain; asking again changes nothing.
 pub async fn run(fleet: &Fleet, request: CancelOperationRequest) -> Result<CancelOperationResponse, Error> {
     let CancelOperationRequest { id, reason } = request;
     let id = request::id("id", &id)?;
     let reason = if reason.is_empty() { "cancelled by the caller".to_owned() } else { reason };
-    in_transaction(&fleet.db, |tx| {
+    let answer = in_transaction(&fleet.db, |tx| {
         let reason = reason.clone();
         Box::pin(async move {
             let row = operation::lock(&*tx, id).await?.ok_or_else(|| missing(id))?;
             let calls = transaction::of_operation(&*tx, id).await?;
-            let untouched = calls.iter().all(|call| call.nonce.is_none());
-            match row.state() {
-                State::Cancelled => {}
-                State::PendingApproval | State::Scheduled | State::Queued if untouched => {
+            match Stops::of(&row, &calls) {
+                Stops::Already => {}
+                Stops::Now => {
                     for call in calls {
                         transaction::drop_unsigned(&*tx, call.id).await?;
                     }
                     operation::enter(&*tx, id, State::Cancelled, &reason, "").await?;
                 }
-                state => {
-                    let words =
-                        format!("operation {id} is {}: it cannot be cancelled any more", state.name());
+                Stops::OnChain => {
+                    for call in calls.iter().filter(|call| call.is_in_flight()) {
+                        transaction::want_cancel(&*tx, call.id, &reason, false).await?;
+                    }
+                    let words = format!("is being cancelled on chain: {reason}");
+                    operation::enter(&*tx, id, row.state(), &words, "").await?;
+                }
+                Stops::Never => {
+                    let state = row.state().name();
+                    let words = format!("operation {id} is {state}: it cannot be cancelled any more");
                     return Err(Refusal::new(&reasons::OPERATION_NOT_CANCELLABLE, words)
-                        .meta("state", state.name())
+                        .meta("state", state)
                         .into());
                 }
             }
@@ -45,5 +52,38 @@ pub async fn run(fleet: &Fleet, request: CancelOperationRequest) -> Result<Cance
             Ok::<_, Error>(CancelOperationResponse { operation: Some(view::operation_of(&*tx, row).await?) })
         })
     })
-    .await
+    .await?;
+    fleet.wake();
+    Ok(answer)
+}
+
+/// How an operation can be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stops {
+    /// It is cancelled.
+    Already,
+    /// Nothing of it is under way.
+    Now,
+    /// By a cancel with the nonce of what is under way.
+    OnChain,
+    /// It is done, or its wallet has it.
+    Never,
+}
+
+impl Stops {
+    fn of(row: &operation::Row, calls: &[transaction::Row]) -> Self {
+        let calls: Vec<_> = calls.iter().filter(|call| !call.fills).collect();
+        let is_prepared =
+            |call: &transaction::Row| is_preparation(&call.step_name) && call.receipt_status == Some(1);
+        // A preparation that is mined moves no METIS, and a revert that is settled did nothing.
+        let is_over = |call: &transaction::Row| is_prepared(call) || call.state == transaction::REVERTED;
+        let idle = calls.iter().all(|call| call.nonce.is_none() || (row.is_managed() && is_over(call)));
+        match row.state() {
+            State::Cancelled => Self::Already,
+            State::Confirmed | State::Failed | State::Expired => Self::Never,
+            _ if idle => Self::Now,
+            _ if row.is_managed() && calls.iter().any(|call| call.is_in_flight()) => Self::OnChain,
+            _ => Self::Never,
+        }
+    }
 }

@@ -21,7 +21,7 @@ use crate::db::operation::{MANAGED, PREPARED, State};
 use crate::db::{SCHEMA, operation, request as earlier, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
-use crate::reconcile::send::planned_row;
+use crate::reconcile::form::planned_row;
 use crate::request::{self, check_lock_bounds};
 
 const METHOD: &str = "CreateOperation";

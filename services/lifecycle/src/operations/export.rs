@@ -94,7 +94,7 @@ async fn bundled(
     let register = register.ok_or(Error::Malformed { what: "the sequencer of an operation" })?;
     let standing = position::of(&fleet.db, row.sequencer).await?;
     let first = chain.l1.ask(call::nonce(row.account.0, BlockId::Pending)).await?;
-    let fees = cold(suggested_fees(fleet, chain).await?, fleet.config.fee_policy().max_fee_ceiling);
+    let fees = cold(suggested_fees(fleet, chain).await?, fleet.config.fees.policy().max_fee_ceiling);
     let last = calls.last().ok_or(Error::Malformed { what: "a prepared operation" })?;
     let bundle = Bundle {
         format: FORMAT.to_owned(),

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod postcondition;
 pub mod preflight;
 pub mod register;
+pub mod speed_up;
 pub mod subject;
 pub mod submit;
 pub mod terms;

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, Bytes, U256};
 use api::types::v1 as types;
 use chain::calldata;
-use chain::fees::{self, Fees};
+use chain::fees::{Fees, Urgency};
 use chain::rpc::{BlockId, CallRequest, NodeError, call};
 use domain::amount::Eth;
 use domain::ids::SequencerId;
@@ -131,9 +131,8 @@ fn recipient_first(operation: &Operation, subject: &Subject, facts: &Facts) -> O
 
 /// Fees that are enough now; at the ceiling where the market is above it, which waits and does not fail.
 pub async fn suggested_fees(fleet: &Fleet, chain: &Chain) -> Result<Fees, Error> {
-    let policy = fleet.config.fee_policy();
-    let history = fees::history(&chain.l1, &policy).await?;
-    Ok(fees::suggest(&history, &policy).unwrap_or(Fees {
+    let policy = fleet.config.fees.policy();
+    Ok(chain.market.fees(&chain.l1, &policy, Urgency::CALM).await?.unwrap_or(Fees {
         max_fee_per_gas: policy.max_fee_ceiling,
         max_priority_fee_per_gas: policy.tip_min.min(policy.max_fee_ceiling),
     }))

@@ -19,7 +19,7 @@ use crate::db::operation::State;
 use crate::db::{attempt, cursor, operation, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
-use crate::reconcile::send::{Outcome, after_broadcast, hand_out};
+use crate::reconcile::hand_out::{Outcome, after_broadcast, hand_out};
 use crate::request;
 use crate::signed::{self, Signed};
 
@@ -126,6 +126,7 @@ async fn bind(
                 raw: submitted.raw.as_ref().map(|raw| raw.to_vec()),
                 max_fee: planned.max_fee,
                 max_priority: planned.max_priority,
+                intent: attempt::CALL.to_owned(),
             };
             transaction::signed(&*tx, &planned, submitted.signed.hash).await?;
             attempt::put(&*tx, &form).await?;

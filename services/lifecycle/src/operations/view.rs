@@ -19,7 +19,7 @@ use crate::db::{
     account_key, approval, cursor, flag, operation, position, sequencer, step, transaction, transition,
 };
 use crate::error::Error;
-use crate::reconcile::send::unsigned;
+use crate::reconcile::form::unsigned;
 
 /// Listing data as the register keeps it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -328,5 +328,8 @@ fn call(row: transaction::Row) -> wire::Transaction {
         block,
         words: row.words,
         last_answer: row.last_answer,
+        mined_form: row.mined_intent.unwrap_or_default(),
+        cancel_reason: row.cancel_reason.unwrap_or_default(),
+        paid_wei: row.paid.map(|wei| wei.0.to_string()).unwrap_or_default(),
     }
 }

@@ -2,32 +2,50 @@
 //! both wait for the network's confirmations, what a reorganisation took away is sent again with the same bytes, and
 //! a nonce that somebody else spent is reported.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use alloy_primitives::{B256, Bytes};
-use chain::rpc::{BlockId, CallRequest, Header, Receipt, call};
+use chain::rpc::{BlockId, Header, Receipt, call};
+use futures::future::join_all;
 use runtime::shutdown::Shutdown;
+use store::column::Hash;
 use store::lease::Lease;
-use time::OffsetDateTime;
+use uuid::Uuid;
 
+use super::hand_out::hand_out;
 use super::lease::until_stopped;
 use super::outcome::{Change, Confirm, Entered, lease_name};
-use super::send::hand_out;
+use super::receipt::mined_of;
 use crate::db::operation::State;
-use crate::db::transaction::Mined;
 use crate::db::{attempt, cursor, operation, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
-use crate::operations::plan::{explain, is_preparation};
+use crate::operations::plan::is_preparation;
 use crate::operations::{postcondition, subject};
 
+/// Two epochs: where a node does not say what is final, this is when L1 finalizes as long as it is well.
+const FINAL_DEPTH: u64 = 64;
+
+/// Operations looked at together: fewer than there are connections to the database and to an endpoint.
+const SIDE_BY_SIDE: usize = 8;
+
 /// What a look found out about the chain before it looks at transactions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tip {
     pub head: u64,
-    finalized: u64,
+    pub finalized: u64,
     /// L1 block up to which events are applied.
-    applied: i64,
+    pub applied: i64,
+}
+
+/// What the last look found.
+#[derive(Debug)]
+struct Looked {
+    at: Instant,
+    tip: Tip,
+    rows: Vec<(Uuid, String, Option<Hash>)>,
 }
 
 /// Looks at every followed transaction of a network until shutdown.
@@ -48,8 +66,9 @@ pub async fn run(fleet: Arc<Fleet>, chain: Arc<Chain>, shutdown: Shutdown) {
 async fn looks(fleet: &Fleet, chain: &Chain, lease: Lease, shutdown: &Shutdown) {
     let confirm = Confirm { fleet, chain, lease };
     let mut work = fleet.work.subscribe();
+    let mut last = None;
     loop {
-        if let Err(error) = confirm.look().await {
+        if let Err(error) = confirm.look(&mut last).await {
             if error.is_fenced() {
                 return;
             }
@@ -64,7 +83,9 @@ async fn looks(fleet: &Fleet, chain: &Chain, lease: Lease, shutdown: &Shutdown) 
 }
 
 impl Confirm<'_> {
-    async fn look(&self) -> Result<(), Error> {
+    /// Looks at everything, unless rows and chain are as at the last look a moment ago: wake-ups come for every change of
+    /// every operation, receipts only with blocks.
+    async fn look(&self, last: &mut Option<Looked>) -> Result<(), Error> {
         self.expire().await?;
         let rows =
             transaction::followed(&self.fleet.db, &self.chain.name, self.chain.chain_id_column()).await?;
@@ -72,12 +93,36 @@ impl Confirm<'_> {
             return Ok(());
         }
         let tip = self.tip().await?;
+        let seen: Vec<_> = rows.iter().map(|row| (row.id, row.state.clone(), row.hash)).collect();
+        let is_same = |last: &Looked| last.tip == tip && last.rows == seen;
+        if last.as_ref().is_some_and(|last| last.at.elapsed() < self.fleet.look_every() && is_same(last)) {
+            return Ok(());
+        }
+        *last = Some(Looked { at: Instant::now(), tip, rows: seen });
+        let mut operations: BTreeMap<Uuid, Vec<transaction::Row>> = BTreeMap::new();
         for row in rows {
-            if let Err(error) = self.transaction(&row, tip).await {
-                if error.is_fenced() {
-                    return Err(error);
+            operations.entry(row.operation).or_default().push(row);
+        }
+        let operations: Vec<_> = operations.into_values().collect();
+        for some in operations.chunks(SIDE_BY_SIDE) {
+            let looks: Vec<_> = some.iter().map(|rows| self.transactions(rows, tip)).collect();
+            for looked in join_all(looks).await {
+                looked?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of one operation, in order. Fails only when the lease is lost: others are looked at all the same.
+    async fn transactions(&self, rows: &[transaction::Row], tip: Tip) -> Result<(), Error> {
+        for row in rows {
+            match self.transaction(row, tip).await {
+                Err(error) if error.is_fenced() => return Err(error),
+                Err(error) => {
+                    let report = runtime::report(&error);
+                    tracing::warn!("following a transaction of {}: {report}", row.operation);
                 }
-                tracing::warn!("following a transaction of {}: {}", row.operation, runtime::report(&error));
+                Ok(()) => {}
             }
         }
         Ok(())
@@ -90,7 +135,7 @@ impl Confirm<'_> {
         let place = cursor::of(&self.fleet.db, &self.chain.name).await?;
         Ok(Tip {
             head,
-            finalized: finalized.ok().flatten().map_or(0, |header| header.number),
+            finalized: final_height(head, finalized.ok().flatten().map(|header| header.number)),
             applied: place.and_then(|row| row.block_number).unwrap_or(-1),
         })
     }
@@ -99,7 +144,13 @@ impl Confirm<'_> {
         let attempts = attempt::of(&self.fleet.db, row.id).await?;
         let found = self.receipt(&attempt::hashes(&attempts)).await?;
         match found {
-            Some((receipt, header)) => self.mined(row, &receipt, &header, tip).await,
+            Some((receipt, header)) => {
+                let cancel = attempts
+                    .iter()
+                    .any(|form| form.hash.0 == receipt.transaction_hash && form.intent == attempt::CANCEL);
+                let intent = if cancel { attempt::CANCEL } else { attempt::CALL };
+                self.mined(row, &receipt, &header, tip, intent).await
+            }
             None if row.receipt_block.is_some() => self.maybe_reorganised(row, &attempts, tip).await,
             None => self.not_mined(row, &attempts, tip).await,
         }
@@ -126,19 +177,27 @@ impl Confirm<'_> {
         receipt: &Receipt,
         header: &Header,
         tip: Tip,
+        intent: &'static str,
     ) -> Result<(), Error> {
         let is_new = row.receipt_hash.is_none_or(|hash| hash.0 != receipt.block_hash)
             || matches!(row.state.as_str(), transaction::SIGNED | transaction::BROADCAST);
         if is_new {
-            self.store_receipt(row, receipt, header).await?;
+            self.store_receipt(row, receipt, header, intent).await?;
         }
         let on_top = tip.head.saturating_sub(receipt.block_number);
         if on_top < self.chain.confirmations {
             return Ok(());
         }
         let finalized = receipt.block_number <= tip.finalized;
-        let is_settled =
-            !is_new && matches!(row.state.as_str(), transaction::CONFIRMED | transaction::REVERTED);
+        let settled_as = [transaction::CONFIRMED, transaction::REVERTED, transaction::CANCELLED];
+        let is_settled = !is_new && settled_as.contains(&row.state.as_str());
+        if intent == attempt::CANCEL {
+            return if is_settled && !finalized {
+                Ok(())
+            } else {
+                self.cancelled(row, receipt, finalized).await
+            };
+        }
         match (receipt.succeeded(), is_settled) {
             (_, true) if !finalized => Ok(()),
             (true, true) => self.store(row, settled(transaction::CONFIRMED, true), None).await,
@@ -153,12 +212,20 @@ impl Confirm<'_> {
         row: &transaction::Row,
         receipt: &Receipt,
         header: &Header,
+        intent: &'static str,
     ) -> Result<(), Error> {
-        let mined = mined_of(receipt, header)?;
+        let mined = mined_of(row, receipt, header, intent)?;
         // Calls without a nonce are still to come from the wallet.
         let all = transaction::of_operation(&self.fleet.db, row.operation).await?;
         let waits_for_wallet = all.iter().any(|one| one.state == transaction::PLANNED && one.nonce.is_none());
         let (state, reason) = match (receipt.succeeded(), waits_for_wallet) {
+            _ if intent == attempt::CANCEL => (
+                State::Mined,
+                format!(
+                    "the cancel of {} is in block {}, waits for confirmations",
+                    row.step_name, mined.block
+                ),
+            ),
             (true, true) => (
                 State::Queued,
                 format!(
@@ -181,6 +248,22 @@ impl Confirm<'_> {
         Ok(())
     }
 
+    /// Its cancel was mined in its place: the call can never be.
+    async fn cancelled(
+        &self,
+        row: &transaction::Row,
+        receipt: &Receipt,
+        finalized: bool,
+    ) -> Result<(), Error> {
+        let why = row.cancel_reason.as_deref().unwrap_or("cancelled");
+        let reason = format!(
+            "{why}: the cancel of {} was mined in block {}, {} never will be",
+            row.step_name, receipt.block_number, row.step_name
+        );
+        let entered = Entered { state: State::Cancelled, reason, code: "" };
+        self.store(row, settled(transaction::CANCELLED, finalized), Some(entered)).await
+    }
+
     /// Deep enough. A preparation is done with that; the operation itself also wants to see its effect indexed.
     async fn confirmed(
         &self,
@@ -198,7 +281,9 @@ impl Confirm<'_> {
             let reason = format!("{} is confirmed, waits for the indexer to see its effect", row.step_name);
             return self.waits(row, reason).await;
         }
-        let reason = format!("{} is confirmed in block {block} and its effect is indexed", row.step_name);
+        let late = row.cancel_reason.as_ref().map_or("", |_| "; it was mined before its cancel could be");
+        let reason =
+            format!("{} is confirmed in block {block} and its effect is indexed{late}", row.step_name);
         self.store(row, change, Some(Entered { state: State::Confirmed, reason, code: "" })).await?;
         self.fleet.metrics.operation(&self.chain.name, &row.step_name, State::Confirmed.name());
         Ok(())
@@ -209,42 +294,6 @@ impl Confirm<'_> {
         let (asked, _) = subject::stored(self.fleet, &stored).await?;
         let events = self.fleet.neighbours.events_of(&self.chain.name, hash).await?;
         Ok(postcondition::holds(&asked, &events))
-    }
-
-    async fn reverted(
-        &self,
-        row: &transaction::Row,
-        receipt: &Receipt,
-        finalized: bool,
-    ) -> Result<(), Error> {
-        let (code, words) = self.why_reverted(row, receipt).await;
-        let reason = format!("{} reverted in block {}: {words}", row.step_name, receipt.block_number);
-        let entered = Entered { state: State::Failed, reason: reason.clone(), code };
-        self.store(row, settled(transaction::REVERTED, finalized), Some(entered)).await?;
-        tracing::warn!(operation.id = %row.operation, "operation {} failed: {reason}", row.operation);
-        self.fleet.metrics.operation(&self.chain.name, &row.step_name, State::Failed.name());
-        Ok(())
-    }
-
-    /// A receipt has no reason, so the call is made again on the state before its block. That is close, not exact:
-    /// other transactions of the block may have come first.
-    async fn why_reverted(&self, row: &transaction::Row, receipt: &Receipt) -> (&'static str, String) {
-        let request = CallRequest {
-            from: Some(row.account.0),
-            to: row.target.0,
-            value: row.value.0,
-            input: row.data.clone().into(),
-            gas: None,
-        };
-        let before = BlockId::Number(receipt.block_number.saturating_sub(1));
-        match self.chain.l1.ask(call::call(&request, before).attempt()).await {
-            Ok(Err(refused)) => match chain::revert::of_node(&refused) {
-                Some(revert) => explain(&row.step_name, &revert),
-                None => ("CALL_REVERTED", "its reason could not be read".to_owned()),
-            },
-            Ok(Ok(_)) => ("CALL_REVERTED", "the state changed in the same block".to_owned()),
-            Err(_) => ("CALL_REVERTED", "its reason could not be read".to_owned()),
-        }
     }
 
     /// The receipt is gone. Only another block at its height proves a reorganisation: a node may also be behind.
@@ -274,7 +323,7 @@ impl Confirm<'_> {
         self.chain.l1.status().iter().all(|endpoint| endpoint.head.is_none_or(|head| head < height))
     }
 
-    async fn send_again(
+    pub async fn send_again(
         &self,
         row: &transaction::Row,
         attempts: &[attempt::Row],
@@ -305,15 +354,16 @@ impl Confirm<'_> {
         tip: Tip,
     ) -> Result<(), Error> {
         let Some(nonce) = row.nonce.and_then(|nonce| u64::try_from(nonce).ok()) else { return Ok(()) };
+        if row.state == transaction::FOREIGN {
+            return self.still_foreign(row, attempts, nonce, tip).await;
+        }
         let stored = operation::of_id(&self.fleet.db, row.operation).await?;
         if stored.as_ref().is_some_and(|one| !one.is_managed()) && self.wallet_spent(row, nonce, tip).await? {
             return Ok(());
         }
         // Deep enough that the other transaction will stay.
-        let settled = BlockId::Number(tip.head.saturating_sub(self.chain.confirmations));
-        let spent = self.chain.l1.ask(call::nonce(row.account.0, settled)).await?;
-        if spent > nonce {
-            return self.foreign(row, nonce).await;
+        if self.is_spent(row.account.0, nonce, tip.head.saturating_sub(self.chain.confirmations)).await? {
+            return self.foreign(row, nonce, tip).await;
         }
         // Managed ones are the business of their lane, which may also raise the fees.
         let waited =
@@ -326,33 +376,25 @@ impl Confirm<'_> {
         }
         Ok(())
     }
-
-    async fn foreign(&self, row: &transaction::Row, nonce: u64) -> Result<(), Error> {
-        let reason = format!(
-            "nonce {nonce} of {} was spent by a transaction that is not ours; {} was never mined",
-            row.account.0, row.step_name
-        );
-        tracing::error!(operation.id = %row.operation, "{reason}");
-        self.fleet.metrics.foreign_nonce(&self.chain.name);
-        let entered = Entered { state: State::Failed, reason, code: api::reasons::NONCE_FOREIGN.name };
-        self.store(row, settled(transaction::FOREIGN, true), Some(entered)).await
-    }
 }
 
-fn settled(state: &'static str, finalized: bool) -> Change {
+/// The height that stays: what the node says, or a depth where it says nothing.
+fn final_height(head: u64, told: Option<u64>) -> u64 {
+    told.unwrap_or_else(|| head.saturating_sub(FINAL_DEPTH))
+}
+
+pub fn settled(state: &'static str, finalized: bool) -> Change {
     Change::Settled { state, finalized }
 }
 
-fn mined_of(receipt: &Receipt, header: &Header) -> Result<Mined, Error> {
-    let malformed = || Error::Malformed { what: "the block of a receipt" };
-    Ok(Mined {
-        hash: receipt.transaction_hash,
-        block: i64::try_from(receipt.block_number).map_err(|_| malformed())?,
-        block_hash: receipt.block_hash,
-        block_time: i64::try_from(header.timestamp)
-            .ok()
-            .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-            .ok_or_else(malformed)?,
-        succeeded: receipt.succeeded(),
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_does_not_say_what_is_final_is_believed_by_depth() {
+        assert_eq!(final_height(1_000, Some(990)), 990);
+        assert_eq!(final_height(1_000, None), 936);
+        assert_eq!(final_height(10, None), 0);
+    }
 }

@@ -3,19 +3,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
 use api::keys::v1::SigningIntent;
-use chain::fees::{self, Fees};
-use chain::rpc::{BlockId, call};
 use domain::preflight::Verdict;
 use runtime::shutdown::Shutdown;
 use store::lease::Lease;
+use time::OffsetDateTime;
+use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
 use super::lease::until_stopped;
 use super::send::{Lane, Pass, lease_name};
-use crate::db::operation::State;
+use crate::db::operation::{State, Work};
 use crate::db::{attempt, operation, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
@@ -24,32 +26,46 @@ use crate::operations::subject;
 
 /// Transactions of one account in the pools at once: pools evict longer queues.
 const IN_FLIGHT_MAX: usize = 16;
+/// Looks of idle lanes of a network in one period: each costs a few reads.
+const LOOKS_MAX: u32 = 64;
 /// What a later look may find mended: the operation waits and says so.
-const WAITS_FOR: [&str; 2] = ["ETH_TOO_LOW", "POOL_PAUSED"];
+const WAITS_FOR: [&str; 4] = ["ETH_TOO_LOW", "POOL_PAUSED", "BALANCE_TOO_LOW", "ALLOWANCE_TOO_LOW"];
+
+/// A lane that runs here.
+#[derive(Debug)]
+struct Running {
+    account: Address,
+    /// Makes it look.
+    wake: Arc<Notify>,
+}
+
+/// The lanes of one network that run here.
+#[derive(Debug, Default)]
+struct Lanes {
+    tasks: JoinSet<()>,
+    /// By task, so that one that panicked is begun again at the next look.
+    running: HashMap<Id, Running>,
+    /// By account: its task, and when its operations changed last, with how many there were.
+    accounts: HashMap<Address, (Id, (OffsetDateTime, i64))>,
+    /// How many there are, for them to share the looks.
+    count: Arc<AtomicUsize>,
+}
 
 /// Starts a lane for every account with work on a network, until shutdown.
 pub async fn run(fleet: Arc<Fleet>, chain: Arc<Chain>, shutdown: Shutdown) {
     let mut work = fleet.work.subscribe();
-    let mut lanes = JoinSet::new();
-    // Each running lane by its task, so that one that panicked is begun again at the next look.
-    let mut running: HashMap<Id, Address> = HashMap::new();
+    let mut lanes = Lanes::default();
     loop {
         match operation::accounts_with_work(&fleet.db, &chain.name).await {
-            Ok(accounts) => {
-                let idle = |account: &Address| !running.values().any(|busy| busy == account);
-                for account in accounts.into_iter().filter(idle).collect::<Vec<_>>() {
-                    let lane = lanes.spawn(hold(fleet.clone(), chain.clone(), account, shutdown.clone()));
-                    running.insert(lane.id(), account);
-                }
-            }
+            Ok(accounts) => accounts.into_iter().for_each(|one| lanes.look(one, &fleet, &chain, &shutdown)),
             Err(error) => tracing::warn!("looking for work on {}: {}", chain.name, runtime::report(&error)),
         }
         tokio::select! {
-            Some(done) = lanes.join_next_with_id(), if !lanes.is_empty() => match done {
-                Ok((id, ())) => { running.remove(&id); }
+            Some(done) = lanes.tasks.join_next_with_id(), if !lanes.tasks.is_empty() => match done {
+                Ok((id, ())) => lanes.ended(id),
                 Err(error) => {
                     tracing::error!("a lane of {} broke: {error}", chain.name);
-                    running.remove(&error.id());
+                    lanes.ended(error.id());
                 }
             },
             _ = work.changed() => {}
@@ -57,22 +73,79 @@ pub async fn run(fleet: Arc<Fleet>, chain: Arc<Chain>, shutdown: Shutdown) {
             () = shutdown.stopped() => break,
         }
     }
-    while lanes.join_next().await.is_some() {}
+    while lanes.tasks.join_next().await.is_some() {}
+}
+
+impl Lanes {
+    /// Starts the lane of an account, or wakes it where something has changed: waking all lanes for each change of one
+    /// would cost the square of their number.
+    fn look(&mut self, found: Work, fleet: &Arc<Fleet>, chain: &Arc<Chain>, shutdown: &Shutdown) {
+        let Work { account, changed, operations } = found;
+        let now = (changed, operations);
+        if let Some((id, seen)) = self.accounts.get_mut(&account.0) {
+            if *seen != now {
+                *seen = now;
+                if let Some(lane) = self.running.get(id) {
+                    lane.wake.notify_one();
+                }
+            }
+            return;
+        }
+        let wake = Arc::new(Notify::new());
+        let turn = Turn { wake: wake.clone(), lanes: self.count.clone() };
+        let task = self.tasks.spawn(hold(fleet.clone(), chain.clone(), account.0, turn, shutdown.clone()));
+        self.running.insert(task.id(), Running { account: account.0, wake });
+        self.accounts.insert(account.0, (task.id(), now));
+        self.count.store(self.running.len(), Ordering::Relaxed);
+    }
+
+    fn ended(&mut self, id: Id) {
+        if let Some(lane) = self.running.remove(&id) {
+            self.accounts.remove(&lane.account);
+        }
+        self.count.store(self.running.len(), Ordering::Relaxed);
+    }
+}
+
+/// When a lane looks.
+#[derive(Debug)]
+struct Turn {
+    wake: Arc<Notify>,
+    lanes: Arc<AtomicUsize>,
+}
+
+impl Turn {
+    /// Until something has changed for the account, or it is time: together the lanes of a network look at most
+    /// `LOOKS_MAX` times in each period.
+    async fn come(&self, look_every: Duration) {
+        let lanes = u32::try_from(self.lanes.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        let pause = look_every.saturating_mul(lanes.div_ceil(LOOKS_MAX).max(1));
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
 }
 
 /// Holds one lane while it has work.
-async fn hold(fleet: Arc<Fleet>, chain: Arc<Chain>, account: Address, shutdown: Shutdown) {
+async fn hold(fleet: Arc<Fleet>, chain: Arc<Chain>, account: Address, turn: Turn, shutdown: Shutdown) {
     let claim = fleet.claim(lease_name(chain.chain_id, account));
-    let work = |lease| passes(&fleet, &chain, account, lease, &shutdown);
+    let work = |lease| passes(&fleet, &chain, account, lease, &turn, &shutdown);
     let held = until_stopped(&fleet.db, &claim, &shutdown, work).await;
     if let Err(error) = held {
         tracing::warn!("no lease for the lane of {account}: {}", runtime::report(&error));
     }
 }
 
-async fn passes(fleet: &Fleet, chain: &Chain, account: Address, lease: Lease, shutdown: &Shutdown) {
+async fn passes(
+    fleet: &Fleet,
+    chain: &Chain,
+    account: Address,
+    lease: Lease,
+    turn: &Turn,
+    shutdown: &Shutdown,
+) {
     let lane = Lane { fleet, chain, account, lease };
-    let mut work = fleet.work.subscribe();
     loop {
         match lane.pass().await {
             Ok(true) => {}
@@ -83,20 +156,22 @@ async fn passes(fleet: &Fleet, chain: &Chain, account: Address, lease: Lease, sh
             }
         }
         tokio::select! {
-            _ = work.changed() => {}
-            () = tokio::time::sleep(fleet.look_every()) => {}
+            () = turn.come(fleet.look_every()) => {}
             () = shutdown.stopped() => return,
         }
     }
 }
 
 impl Lane<'_> {
-    /// One look at every open operation of the account, oldest first; false when there is none.
+    /// One look at every open operation of the account, oldest first, after the nonces that nothing has used; false
+    /// when there is nothing to do.
     async fn pass(&self) -> Result<bool, Error> {
+        let holes = self.fill_holes().await?;
         let open = operation::open_of_account(&self.fleet.db, &self.chain.name, self.account).await?;
         let ids: Vec<_> = open.iter().map(|row| row.id).collect();
         let rows = transaction::of_operations(&self.fleet.db, &ids).await?;
-        let mut in_flight = rows.iter().filter(|row| is_in_flight(row)).count();
+        let mut in_flight = rows.iter().filter(|row| row.is_in_flight()).count();
+        self.fill_gap(&rows).await?;
         for row in &open {
             let mine: Vec<_> = rows.iter().filter(|one| one.operation == row.id).collect();
             for one in &mine {
@@ -106,69 +181,36 @@ impl Lane<'_> {
                 in_flight += 1;
             }
         }
-        Ok(!open.is_empty())
+        Ok(!open.is_empty() || holes)
     }
 
     /// Takes a stored transaction on from where it stands.
     async fn resume(&self, row: &operation::Row, one: &transaction::Row) -> Result<(), Error> {
+        if !one.is_in_flight() {
+            return Ok(());
+        }
+        if one.cancel_reason.is_some() {
+            return self.go_on_cancelling(row, one).await;
+        }
+        if one.state != transaction::BROADCAST && self.pays_for_nothing(row, one).await? {
+            return Ok(());
+        }
         match one.state.as_str() {
-            transaction::PLANNED if one.nonce.is_some() => {
-                self.sign(row, one, SigningIntent::New, Pass::Resumed).await
-            }
-            transaction::SIGNED => self.send_again(row, one).await,
-            transaction::BROADCAST => self.unstick(row, one).await,
-            _ => Ok(()),
+            transaction::PLANNED => self.sign(row, one, SigningIntent::New, Pass::Resumed).await,
+            transaction::SIGNED if !one.hurried => self.send_again(row, one).await,
+            _ => self.unstick(row, one).await,
         }
     }
 
     /// Sends the newest signed form again, exactly as it is stored.
-    async fn send_again(&self, row: &operation::Row, one: &transaction::Row) -> Result<(), Error> {
+    pub async fn send_again(&self, row: &operation::Row, one: &transaction::Row) -> Result<(), Error> {
         let attempts = attempt::of(&self.fleet.db, one.id).await?;
         let Some(raw) = attempts.into_iter().rev().find_map(|attempt| attempt.raw) else { return Ok(()) };
-        self.broadcast(row, one, &raw.into(), Pass::Resumed).await
-    }
-
-    /// After some blocks without a receipt: higher fees if the ceiling allows them, else the same bytes again.
-    async fn unstick(&self, row: &operation::Row, one: &transaction::Row) -> Result<(), Error> {
-        let attempts = attempt::of(&self.fleet.db, one.id).await?;
-        let Some(last) = attempts.last() else { return Ok(()) };
-        // A replacement that was planned and perhaps signed before a crash.
-        if last.max_fee != one.max_fee {
-            return self.sign(row, one, SigningIntent::Replace, Pass::Resumed).await;
-        }
-        let waited = self.head().await.saturating_sub(one.broadcast_block.unwrap_or(0));
-        if waited < i64::try_from(self.fleet.config.replace_after_blocks).unwrap_or(i64::MAX) {
+        let decided = Instant::now();
+        if !self.may_send(row.id).await? {
             return Ok(());
         }
-        let mined = self.chain.l1.ask(call::nonce(self.account, BlockId::Latest)).await?;
-        if one.nonce.and_then(|nonce| u64::try_from(nonce).ok()).is_some_and(|nonce| nonce < mined) {
-            // Spent: by us or by somebody else. The confirm loop finds out which.
-            return Ok(());
-        }
-        match self.bumped(one).await? {
-            Some(fees) => {
-                self.replan(one.id, fees.max_fee_per_gas, fees.max_priority_fee_per_gas).await?;
-                let planned = transaction::Row {
-                    max_fee: store::column::Wei(alloy_primitives::U256::from(fees.max_fee_per_gas)),
-                    max_priority: store::column::Wei(alloy_primitives::U256::from(
-                        fees.max_priority_fee_per_gas,
-                    )),
-                    ..one.clone()
-                };
-                self.sign(row, &planned, SigningIntent::Replace, Pass::Resumed).await
-            }
-            None => self.send_again(row, one).await,
-        }
-    }
-
-    /// Fees of a replacement; none at the ceiling.
-    async fn bumped(&self, one: &transaction::Row) -> Result<Option<Fees>, Error> {
-        let policy = self.fleet.config.fee_policy();
-        let small = |fee: store::column::Wei| u128::try_from(fee.0).unwrap_or(u128::MAX);
-        let before =
-            Fees { max_fee_per_gas: small(one.max_fee), max_priority_fee_per_gas: small(one.max_priority) };
-        let now = plan::suggested_fees(self.fleet, self.chain).await?;
-        Ok(fees::replacement(before, now, &policy).ok())
+        self.broadcast(row, one, &raw.into(), Pass::Resumed, decided).await
     }
 
     /// Plans and sends the next call of an operation, if it is time; true if one was sent.
@@ -177,9 +219,16 @@ impl Lane<'_> {
         if !is_time(mine) || !self.may_send(row.id).await? {
             return Ok(false);
         }
+        if let Some(reason) = mine.iter().find_map(|one| one.cancel_reason.as_deref().filter(|_| !one.fills))
+        {
+            // What prepares it was mined before the cancel could be.
+            self.enter(row.id, State::Cancelled, &format!("{reason}; nothing more was sent"), "").await?;
+            return Ok(false);
+        }
         let (asked, about) = subject::stored(self.fleet, row).await?;
+        let Some(fees) = self.fees_within_ceiling(row).await? else { return Ok(false) };
         let plan = match plan::plan(self.fleet, self.chain, &asked, &about).await {
-            Ok(plan) => plan,
+            Ok(plan) => Plan { fees, ..plan },
             Err(error @ (Error::Chain(_) | Error::Neighbour { .. })) => {
                 let reason = format!("waits: {error} gave no answer");
                 self.enter(row.id, State::Queued, &reason, "").await?;
@@ -207,9 +256,13 @@ impl Lane<'_> {
     /// The checks once more, just before the nonce: what fails now fails the operation, what may mend waits.
     async fn may_go_on(&self, row: &operation::Row, plan: &Plan) -> Result<bool, Error> {
         if let Some(check) = plan.first_failure() {
-            let state = if WAITS_FOR.contains(&check.reason) { State::Queued } else { State::Failed };
-            self.enter(row.id, state, &check.message, check.reason).await?;
-            self.fleet.metrics.operation(&self.chain.name, &row.kind, state.name());
+            if WAITS_FOR.contains(&check.reason) {
+                let reason = format!("waits: {}; goes on by itself when that has changed", check.message);
+                self.enter(row.id, State::Queued, &reason, check.reason).await?;
+                return Ok(false);
+            }
+            self.enter(row.id, State::Failed, &check.message, check.reason).await?;
+            self.fleet.metrics.operation(&self.chain.name, &row.kind, State::Failed.name());
             return Ok(false);
         }
         if let Some(check) = plan.checks.iter().find(|check| check.verdict == Verdict::Unknown) {
@@ -220,17 +273,13 @@ impl Lane<'_> {
     }
 }
 
-/// Whether a transaction has a nonce and no block.
-fn is_in_flight(row: &transaction::Row) -> bool {
-    row.nonce.is_some()
-        && matches!(row.state.as_str(), transaction::PLANNED | transaction::SIGNED | transaction::BROADCAST)
-}
-
-/// Whether the next call may be planned: nothing of the operation is under way, and its own call was not made.
+/// Whether the next call may be planned: nothing of the operation is under way, and its own call was not made, or
+/// reverted for good for a reason that a new quote mends (the operation would have failed otherwise).
 fn is_time(mine: &[&transaction::Row]) -> bool {
     mine.iter().all(|one| {
-        plan::is_preparation(&one.step_name)
+        let prepared = plan::is_preparation(&one.step_name)
             && matches!(one.state.as_str(), transaction::MINED | transaction::CONFIRMED)
-            && one.receipt_status == Some(1)
+            && one.receipt_status == Some(1);
+        one.fills || prepared || one.state == transaction::REVERTED
     })
 }

@@ -8,6 +8,7 @@ use crate::db::operation::State;
 use crate::db::transaction::Mined;
 use crate::db::{SCHEMA, operation, transaction};
 use crate::error::Error;
+use crate::failpoint::Point;
 use crate::fleet::{Chain, Fleet};
 use crate::operations::plan;
 
@@ -34,6 +35,17 @@ pub enum Change {
     Unsent,
 }
 
+impl Change {
+    /// Where a test may stop before and after it is stored.
+    fn failpoints(&self) -> Option<(Point, Point)> {
+        match self {
+            Self::Mined(_) => Some((Point::BeforeReceipt, Point::AfterReceipt)),
+            Self::Settled { .. } => Some((Point::BeforeConfirm, Point::AfterConfirm)),
+            Self::None | Self::Sent { .. } | Self::Unsent => None,
+        }
+    }
+}
+
 /// Where its operation stands with that.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entered {
@@ -56,7 +68,12 @@ impl Confirm<'_> {
         entered: Option<Entered>,
     ) -> Result<(), Error> {
         let (id, operation) = (row.id, row.operation);
+        let fills = row.fills;
         let is_preparation = plan::is_preparation(&row.step_name);
+        let points = change.failpoints();
+        if let Some((before, _)) = points {
+            self.fleet.failpoints.meet(before).await;
+        }
         in_transaction(&self.fleet.db, |tx| {
             let (change, entered) = (change.clone(), entered.clone());
             Box::pin(async move {
@@ -73,13 +90,20 @@ impl Confirm<'_> {
                 let Some(Entered { state, reason, code }) = entered else { return Ok(()) };
                 // What becomes of a preparation must not bring an operation back that has ended.
                 let row = operation::lock(&*tx, operation).await?;
+                if fills {
+                    return Ok(());
+                }
                 if is_preparation && row.is_some_and(|row| row.state().is_final()) {
                     return Ok(());
                 }
                 Ok::<_, Error>(operation::enter(&*tx, operation, state, &reason, code).await?)
             })
         })
-        .await
+        .await?;
+        if let Some((_, after)) = points {
+            self.fleet.failpoints.meet(after).await;
+        }
+        Ok(())
     }
 
     /// Ends prepared operations whose wallet is late; calls of theirs that were signed are still followed.

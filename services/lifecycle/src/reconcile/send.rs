@@ -2,13 +2,16 @@
 //! signed bytes stored, then broadcast to every endpoint, then the answers stored. A crash anywhere leaves rows from
 //! which the next pass goes on; a row that has a nonce is only ever signed with the same payload.
 
+use std::time::{Duration, Instant};
+
 use alloy_primitives::{Address, Bytes, U256};
 use api::keys::v1::{SignTransactionRequest, SigningIntent};
-use api::types::v1::UnsignedTransaction;
-use chain::broadcast::{Remedy, SendVerdict};
+use chain::broadcast::Remedy;
+use chain::fees::Fees;
 use chain::rpc::{BlockId, call};
+use domain::amount::Eth;
 use sea_orm::ConnectionTrait;
-use store::column::{Addr, Wei};
+use store::column::Wei;
 use store::in_transaction;
 use store::lease::{Lease, fence};
 use time::OffsetDateTime;
@@ -16,11 +19,14 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::db::operation::State;
-use crate::db::{self, SCHEMA, attempt, lane, operation, transaction};
+use crate::db::{SCHEMA, attempt, lane, operation, transaction};
 use crate::error::Error;
 use crate::failpoint::Point;
 use crate::fleet::{Chain, Fleet};
 use crate::operations::plan::{Call, Plan};
+use crate::reconcile::budget;
+use crate::reconcile::form::{form_of, payload, planned_row, unsigned};
+use crate::reconcile::hand_out::{Outcome, after_broadcast, hand_out};
 use crate::reconcile::hold::must_wait;
 use crate::signed;
 
@@ -86,7 +92,15 @@ impl Lane<'_> {
                     return Ok(None);
                 }
                 let fresh = operation::lock(&*tx, id).await?;
-                if fresh.is_none_or(|fresh| !fresh.may_begin(self.fleet.clock.now())) {
+                let now = self.fleet.clock.now();
+                let Some(fresh) = fresh.filter(|fresh| fresh.may_begin(now)) else { return Ok(None) };
+                let needed = budget::cost_max(&planned, planned.max_fee);
+                let (fees, about) = (&self.fleet.config.fees, fresh.sequencer);
+                if let Some(spent) =
+                    budget::passed(&*tx, fees, &self.chain.name, about, &planned, needed).await?
+                {
+                    let code = api::reasons::FEE_BUDGET_SPENT.name;
+                    operation::enter(&*tx, id, State::Queued, &format!("waits: {spent}"), code).await?;
                     return Ok(None);
                 }
                 let nonce = lane::take_nonce(&*tx, chain_id, self.account, mined).await?;
@@ -109,13 +123,15 @@ impl Lane<'_> {
         intent: SigningIntent,
         pass: Pass,
     ) -> Result<(), Error> {
-        if !self.may_send(row.id).await? {
+        // A first pass was allowed a moment ago, in the transaction that took its nonce.
+        if pass == Pass::Resumed && !self.may_send(row.id).await? {
             return Ok(());
         }
+        let payload = payload(planned, intent);
         let request = SignTransactionRequest {
             key_id: row.key_id.clone().unwrap_or_default(),
             network: self.chain.name.clone(),
-            transaction: Some(unsigned(planned)),
+            transaction: Some(unsigned(&payload)),
             intent: intent.into(),
             operation_id: row.id.to_string(),
             // Approvals are of the value that was planned.
@@ -129,7 +145,7 @@ impl Lane<'_> {
         let raw = answer.raw_transaction.to_vec();
         let signed = signed::decode(&raw).map_err(|_| Error::Malformed { what: "a signature of keys" })?;
         let same_nonce = planned.nonce == i64::try_from(signed.nonce).ok();
-        if signed::difference(&signed, planned).is_some() || !same_nonce {
+        if signed::difference(&signed, &payload).is_some() || !same_nonce {
             return Err(Error::Malformed { what: "a signature of keys" });
         }
         let kept = attempt::Row {
@@ -138,18 +154,25 @@ impl Lane<'_> {
             raw: Some(raw.clone()),
             max_fee: planned.max_fee,
             max_priority: planned.max_priority,
+            intent: if intent == SigningIntent::Cancel { attempt::CANCEL } else { attempt::CALL }.to_owned(),
         };
-        in_transaction(&self.fleet.db, |tx| {
+        let decided = Instant::now();
+        let must_wait = in_transaction(&self.fleet.db, |tx| {
             let kept = kept.clone();
             Box::pin(async move {
                 self.fence(&*tx).await?;
+                let must_wait = must_wait(&*tx, &self.chain.name, row.id).await?;
                 attempt::put(&*tx, &kept).await?;
-                Ok::<_, Error>(transaction::signed(&*tx, planned, kept.hash.0).await?)
+                transaction::signed(&*tx, planned, kept.hash.0).await?;
+                Ok::<_, Error>(must_wait)
             })
         })
         .await?;
         self.meet(pass, Point::AfterStoreBeforeBroadcast).await;
-        self.broadcast(row, planned, &raw.into(), pass).await
+        if must_wait {
+            return Ok(());
+        }
+        self.broadcast(row, planned, &raw.into(), pass, decided).await
     }
 
     /// A refusal of keys is final for the operation, and its nonce is given back because nothing was signed. Any
@@ -168,16 +191,21 @@ impl Lane<'_> {
         );
         let (Some(said), true) = (runtime::errors::refusal_of(source), refused) else {
             let reason = format!("waits for the keys service to sign {}", planned.step_name);
-            self.enter(row.id, State::Signing, &reason, "").await?;
+            self.say(row, planned, State::Signing, &reason, "").await?;
             return Err(error);
         };
         tracing::warn!(operation.id = %row.id, "keys refuses operation {}: {}", row.id, said.message);
+        let reused = said.reason == api::reasons::NONCE_CONFLICT.name;
+        if intent == SigningIntent::Cancel && reused {
+            return self.outbid(planned).await;
+        }
         if intent != SigningIntent::New {
-            // What was signed before stands; only the replacement is refused.
-            return Ok(());
+            // What was signed before stands; only the replacement or the cancel is refused.
+            let reason =
+                format!("the keys service refuses a new form of {}: {}", planned.step_name, said.message);
+            return self.say(row, planned, State::Broadcast, &reason, &said.reason).await;
         }
         let nonce = planned.nonce.ok_or(Error::Malformed { what: "a transaction without nonce" })?;
-        let reused = said.reason == api::reasons::NONCE_CONFLICT.name;
         let reason = format!("the keys service refuses to sign {}: {}", planned.step_name, said.message);
         let (id, chain_id) = (row.id, planned.chain_id);
         in_transaction(&self.fleet.db, |tx| {
@@ -196,15 +224,17 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Hands the stored bytes to every endpoint and stores what they answered.
+    /// Hands the stored bytes to every endpoint and stores what they answered. That it may be done was `decided` in a
+    /// transaction that proved the lease; whoever was stopped since for as long as a lease lives lets it be.
     pub async fn broadcast(
         &self,
         row: &operation::Row,
         sent: &transaction::Row,
         raw: &Bytes,
         pass: Pass,
+        decided: Instant,
     ) -> Result<(), Error> {
-        if !self.may_send(row.id).await? {
+        if decided.elapsed() >= Duration::from_millis(self.fleet.config.lease_ttl_ms) {
             return Ok(());
         }
         let outcome = hand_out(self.fleet, self.chain, raw).await;
@@ -214,8 +244,15 @@ impl Lane<'_> {
             tracing::info!(operation.id = %row.id, "operation {} pays too little: {answer}", row.id);
         }
         let id = row.id;
-        let (state, reason) =
-            after_broadcast(verdict, &sent.step_name, sent.nonce.unwrap_or_default(), &answer);
+        let (state, mut reason) =
+            after_broadcast(verdict, &form_of(sent), sent.nonce.unwrap_or_default(), &answer);
+        let mut code = "";
+        if verdict.remedy() == Remedy::StopLane {
+            code = api::reasons::ETH_TOO_LOW.name;
+            reason = self.short_of_eth(sent).await;
+        }
+        // Nobody took it at this price: waiting for blocks would change nothing.
+        let hurried = verdict.remedy() == Remedy::RaiseFees;
         let head = self.head().await;
         in_transaction(&self.fleet.db, |tx| {
             let (reason, answer) = (reason.clone(), answer.clone());
@@ -224,13 +261,20 @@ impl Lane<'_> {
                 // While we spoke to the endpoints its receipt may have been seen, or its nonce found spent by
                 // somebody else: that knows more than our answers and stands.
                 let still_unseen = transaction::lock_unseen(&*tx, sent.id).await?;
-                if !still_unseen || has_ended(&*tx, id).await? {
+                let has_ended = has_ended(&*tx, id).await?;
+                if !still_unseen || (has_ended && !sent.fills) {
                     return Ok(());
                 }
                 if state == State::Broadcast {
                     transaction::sent(&*tx, sent.id, &answer, head).await?;
                 }
-                Ok::<_, Error>(operation::enter(&*tx, id, state, &reason, "").await?)
+                if hurried {
+                    transaction::hurry(&*tx, sent.id, true).await?;
+                }
+                if sent.fills {
+                    return Ok(());
+                }
+                Ok::<_, Error>(operation::enter(&*tx, id, state, &reason, code).await?)
             })
         })
         .await?;
@@ -260,22 +304,45 @@ impl Lane<'_> {
         .await
     }
 
-    /// Stores the fees of a replacement before it is signed.
-    pub async fn replan(&self, id: Uuid, max_fee: u128, max_priority: u128) -> Result<(), Error> {
+    /// Stores the fees of a replacement before it is signed; false where a budget forbids them. A cancel is always
+    /// within it: it costs less than what it replaces.
+    pub async fn replan(&self, one: &transaction::Row, fees: Fees) -> Result<bool, Error> {
+        let (max_fee, max_priority) =
+            (U256::from(fees.max_fee_per_gas), U256::from(fees.max_priority_fee_per_gas));
         in_transaction(&self.fleet.db, |tx| {
             Box::pin(async move {
                 self.fence(&*tx).await?;
-                let (max_fee, max_priority) = (U256::from(max_fee), U256::from(max_priority));
-                Ok::<_, Error>(transaction::replan(&*tx, id, max_fee, max_priority).await?)
+                if one.cancel_reason.is_none() {
+                    let config = &self.fleet.config.fees;
+                    let about = operation::of_id(&*tx, one.operation).await?.map(|row| row.sequencer);
+                    let needed = budget::cost_max(one, Wei(max_fee));
+                    let about = about.unwrap_or_default();
+                    if budget::passed(&*tx, config, &self.chain.name, about, one, needed).await?.is_some() {
+                        return Ok(false);
+                    }
+                }
+                transaction::replan(&*tx, one.id, max_fee, max_priority).await?;
+                Ok::<_, Error>(true)
             })
         })
         .await
     }
 
+    /// Why the nodes take nothing from this account, with the numbers.
+    async fn short_of_eth(&self, sent: &transaction::Row) -> String {
+        let needed = Eth(budget::cost_max(sent, sent.max_fee));
+        let has = self.chain.l1.ask(call::balance(self.account, BlockId::Latest)).await;
+        let has = has.map_or_else(|_| "too little".to_owned(), |wei| Eth(wei).to_string());
+        format!(
+            "waits: {} has {has} ETH, {} needs up to {needed}; goes on by itself when the account is funded",
+            self.account, sent.step_name
+        )
+    }
+
     /// The newest block, as far as one of our endpoints tells.
     pub async fn head(&self) -> i64 {
-        let head = self.chain.l1.ask(call::header(BlockId::Latest)).await.ok().flatten();
-        head.and_then(|header| i64::try_from(header.number).ok()).unwrap_or(0)
+        let head = self.chain.market.head(&self.chain.l1).await;
+        head.and_then(|head| i64::try_from(head).ok()).unwrap_or(0)
     }
 }
 
@@ -283,92 +350,4 @@ impl Lane<'_> {
 async fn has_ended<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<bool, Error> {
     let row = operation::lock(tx, id).await?;
     Ok(row.is_none_or(|row| row.state().is_final()))
-}
-
-/// What all endpoints together said to a broadcast.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    pub verdict: SendVerdict,
-    /// Each endpoint with its verdict, for people.
-    pub answer: String,
-}
-
-/// Sends bytes to every endpoint. Nothing is decided here.
-pub async fn hand_out(fleet: &Fleet, chain: &Chain, raw: &Bytes) -> Outcome {
-    let answers = chain.l1.broadcast(raw).await;
-    for one in &answers {
-        fleet.metrics.broadcast(&chain.name, &format!("{:?}", one.verdict));
-    }
-    let verdict = SendVerdict::most_telling(answers.iter().map(|one| one.verdict));
-    let answer: Vec<String> =
-        answers.iter().map(|one| format!("{}: {:?}", one.endpoint, one.verdict)).collect();
-    Outcome { verdict: verdict.unwrap_or(SendVerdict::Unknown), answer: answer.join(", ") }
-}
-
-/// Where an operation stands after a broadcast. The bytes may be in a pool unless every node refused them.
-pub fn after_broadcast(verdict: SendVerdict, step: &str, nonce: i64, answer: &str) -> (State, String) {
-    match verdict.remedy() {
-        Remedy::Watch => (State::Broadcast, format!("{step} is sent with nonce {nonce}")),
-        Remedy::WatchAndResend => (State::Broadcast, format!("{step} may be sent: no endpoint answered")),
-        Remedy::FindWhoSpentTheNonce => {
-            (State::Broadcast, format!("nonce {nonce} is spent: looking for the transaction that did it"))
-        }
-        Remedy::ResendEarlier => {
-            (State::Broadcast, format!("{step} waits for a transaction with a lower nonce"))
-        }
-        Remedy::RaiseFees => (State::Broadcast, format!("{step} pays too little and is replaced")),
-        Remedy::StopLane => (State::Signing, format!("the account is short of ETH for {step}: fund it")),
-        Remedy::TryLater => (State::Signing, format!("the endpoints take no transactions now: {answer}")),
-        Remedy::FailStep => (State::Signing, format!("every endpoint refuses {step}: {answer}")),
-    }
-}
-
-/// A stored row as keys and wallets know it.
-pub fn unsigned(row: &transaction::Row) -> UnsignedTransaction {
-    UnsignedTransaction {
-        chain_id: u64::try_from(row.chain_id).unwrap_or_default(),
-        from: row.account.0.to_string(),
-        to: row.target.0.to_string(),
-        nonce: row.nonce.and_then(|nonce| u64::try_from(nonce).ok()),
-        value_wei: row.value.0.to_string(),
-        data: Bytes::copy_from_slice(&row.data).to_string(),
-        gas_limit: u64::try_from(row.gas_limit).unwrap_or_default(),
-        max_fee_per_gas_wei: row.max_fee.0.to_string(),
-        max_priority_fee_per_gas_wei: row.max_priority.0.to_string(),
-    }
-}
-
-/// A call as a row, without nonce.
-pub fn planned_row(
-    operation: Uuid,
-    step: i16,
-    chain_id: i64,
-    account: Address,
-    plan: &Plan,
-    call: &Call,
-) -> transaction::Row {
-    transaction::Row {
-        id: Uuid::now_v7(),
-        operation,
-        step,
-        step_name: call.step_name.to_owned(),
-        chain_id,
-        account: Addr(account),
-        nonce: None,
-        target: Addr(call.target),
-        value: Wei(call.value),
-        data: call.data.to_vec(),
-        gas_limit: i64::try_from(call.gas_limit).unwrap_or(i64::MAX),
-        max_fee: Wei(U256::from(plan.fees.max_fee_per_gas)),
-        max_priority: Wei(U256::from(plan.fees.max_priority_fee_per_gas)),
-        words: call.words.clone(),
-        state: db::transaction::PLANNED.to_owned(),
-        hash: None,
-        receipt_block: None,
-        receipt_hash: None,
-        receipt_time: None,
-        receipt_status: None,
-        last_answer: String::new(),
-        broadcast_block: None,
-    }
 }

@@ -51,7 +51,7 @@ impl Confirm<'_> {
     }
 
     /// The transaction that spent the nonce, with its block: found by halving the blocks in which the count went past it.
-    async fn spender(
+    pub async fn spender(
         &self,
         account: Address,
         nonce: u64,
@@ -85,6 +85,7 @@ impl Confirm<'_> {
             raw: None,
             max_fee: row.max_fee,
             max_priority: row.max_priority,
+            intent: attempt::CALL.to_owned(),
         };
         let reason = format!("the wallet replaced {} by {}, which does the same", row.step_name, found.hash);
         in_transaction(&self.fleet.db, |tx| {

@@ -17,9 +17,10 @@ use api::lifecycle::v1::{
     GetSequencerResponse, ListOperationsRequest, ListOperationsResponse, ListSequencersRequest,
     ListSequencersResponse, ListTransitionsRequest, ListTransitionsResponse, PreflightOperationRequest,
     PreflightOperationResponse, RegisterSequencerRequest, RegisterSequencerResponse, RejectOperationRequest,
-    RejectOperationResponse, SubmitTransactionRequest, SubmitTransactionResponse, UpdateSequencerRequest,
-    UpdateSequencerResponse, ValidateListingRequest, ValidateListingResponse, WatchOperationRequest,
-    WatchOperationResponse, WatchTransitionsRequest, WatchTransitionsResponse,
+    RejectOperationResponse, SpeedUpOperationRequest, SpeedUpOperationResponse, SubmitTransactionRequest,
+    SubmitTransactionResponse, UpdateSequencerRequest, UpdateSequencerResponse, ValidateListingRequest,
+    ValidateListingResponse, WatchOperationRequest, WatchOperationResponse, WatchTransitionsRequest,
+    WatchTransitionsResponse,
 };
 use runtime::server::identity;
 use tokio_stream::wrappers::ReceiverStream;
@@ -27,7 +28,7 @@ use tonic::{Request, Response, Status};
 
 use crate::approval::decide;
 use crate::fleet::Fleet;
-use crate::operations::{cancel, create, export, listing, preflight, register, submit, update};
+use crate::operations::{cancel, create, export, listing, preflight, register, speed_up, submit, update};
 
 /// The service as the transport sees it.
 #[derive(Debug, Clone)]
@@ -116,6 +117,13 @@ impl LifecycleService for Rpc {
         request: Request<CancelOperationRequest>,
     ) -> Result<Response<CancelOperationResponse>, Status> {
         Ok(Response::new(cancel::run(&self.fleet, request.into_inner()).await?))
+    }
+
+    async fn speed_up_operation(
+        &self,
+        request: Request<SpeedUpOperationRequest>,
+    ) -> Result<Response<SpeedUpOperationResponse>, Status> {
+        Ok(Response::new(speed_up::run(&self.fleet, request.into_inner()).await?))
     }
 
     async fn get_operation(

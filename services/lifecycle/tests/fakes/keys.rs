@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::{Address, B256, keccak256};
 use api::keys::v1::keys_service_server::KeysService;
 use api::keys::v1::*;
 use api::reasons;
@@ -41,6 +41,11 @@ impl FakeKeys {
     /// Distinct (account, nonce) pairs that were signed.
     pub fn nonces_signed(&self) -> usize {
         self.state.lock().unwrap().guard.len()
+    }
+
+    /// Something else was signed for this nonce.
+    pub fn reserve(&self, chain_id: u64, account: Address, nonce: u64) {
+        self.state.lock().unwrap().guard.insert((chain_id, account.to_string(), nonce), B256::ZERO);
     }
 
     /// From now on the policy denies everything, or nothing.
@@ -117,8 +122,9 @@ impl KeysService for FakeKeys {
             format!("{call} {} {}", unsigned.max_fee_per_gas_wei, unsigned.gas_limit)
         });
         let place = (unsigned.chain_id, unsigned.from.clone(), nonce);
+        let cancels = intent == i32::from(SigningIntent::Cancel);
         let before = *state.guard.entry(place).or_insert(digest);
-        if !replaces && before != digest {
+        if !replaces && !cancels && before != digest {
             return Err(Refusal::new(&reasons::NONCE_CONFLICT, "another payload was signed").status());
         }
         state.signatures += 1;

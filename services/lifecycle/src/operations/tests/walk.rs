@@ -20,6 +20,7 @@ use testkit::{Anvil, wait_for};
 use uuid::Uuid;
 
 use crate::fleet::Chain;
+use crate::market::Market;
 use crate::operations::facts::{Subject, on_chain};
 use crate::operations::plan::{Call, calls, eth_needed, explain, simulate};
 
@@ -550,6 +551,7 @@ fn open(anvil: &Anvil, l1: &L1, variant: contracts::Variant) -> Chain {
         confirmations: 2,
         variant,
         implementation: None,
+        market: Market::default(),
     }
 }
 

@@ -167,9 +167,7 @@ impl Entry {
 impl Document {
     /// The bytes to encrypt.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(
-            serde_json::to_vec_pretty(self).expect("a document of text and numbers always serialises"),
-        )
+        super::secret_json(self)
     }
 }
 

@@ -68,19 +68,17 @@ impl NodeKey {
 
 /// The files, by their path in the home directory of themis; the variables stand beside.
 pub fn files(secret: &SecretKey, node_key: &NodeKey) -> Vec<File> {
-    let validator = serde_json::to_vec_pretty(&priv_validator::File::of(secret))
-        .expect("a file of plain text always serialises");
-    let environment = Zeroizing::new(format!(
-        "SEQ_ADDRESS={}\nSEQ_PRIV=0x{}\n",
-        secret.address(),
-        Zeroizing::new(hex::encode(secret.expose())).as_str()
-    ));
-    let file = |path, content: Vec<u8>| File { path, content: Zeroizing::new(content) };
+    let validator = super::secret_json(&priv_validator::File::of(secret));
+    let (address, digits) = (secret.address().to_string(), Zeroizing::new(hex::encode(secret.expose())));
+    // Joined at once: a text that grows leaves copies behind too.
+    let environment = ["SEQ_ADDRESS=", &address, "\nSEQ_PRIV=0x", &digits, "\n"].concat();
+    let environment = Zeroizing::new(environment);
+    let file = |path, content: &[u8]| File { path, content: Zeroizing::new(content.to_vec()) };
     vec![
-        file("config/priv_validator_key.json", validator),
-        file("config/node_key.json", node_key.to_json().as_bytes().to_vec()),
-        file("data/priv_validator_state.json", FRESH_STATE.as_bytes().to_vec()),
-        file("l2geth.env", environment.as_bytes().to_vec()),
+        file("config/priv_validator_key.json", &validator),
+        file("config/node_key.json", node_key.to_json().as_bytes()),
+        file("data/priv_validator_state.json", FRESH_STATE.as_bytes()),
+        file("l2geth.env", environment.as_bytes()),
     ]
 }
 

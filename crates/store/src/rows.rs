@@ -89,22 +89,26 @@ impl Rows {
         Row { left: self.columns.iter_mut() }
     }
 
+    /// The arrays stand in the list of what is selected, where the server takes one element of each at a time: behind
+    /// FROM it would first write each array into a store of its own, which was measured to take twice as long as the rest
+    /// of an insert into a table without indexes.
     pub(crate) fn statement(&self) -> String {
-        format!("INSERT INTO {} SELECT * FROM unnest({})", self.table, self.arrays())
+        let values: Vec<String> = self.arrays().map(|array| format!("unnest({array})")).collect();
+        format!("INSERT INTO {} SELECT {}", self.table, values.join(", "))
     }
 
     /// A call of the function that stands where else the table does, with one array for each column.
     pub(crate) fn call(&self) -> String {
         let function = self.table.split([' ', '(']).next().unwrap_or_default();
-        format!("SELECT * FROM {function}({})", self.arrays())
+        let arrays: Vec<String> = self.arrays().collect();
+        format!("SELECT * FROM {function}({})", arrays.join(", "))
     }
 
-    fn arrays(&self) -> String {
-        let arrays: Vec<String> = (1..)
-            .zip(&self.columns)
-            .map(|(place, column)| format!("${place}::{}[]", column.kind.unwrap_or(Kind::Bytea).facts().0))
-            .collect();
-        arrays.join(", ")
+    fn arrays(&self) -> impl Iterator<Item = String> {
+        let typed = |(place, column): (usize, &Column)| {
+            format!("${place}::{}[]", column.kind.unwrap_or(Kind::Bytea).facts().0)
+        };
+        (1..).zip(&self.columns).map(typed)
     }
 
     pub(crate) fn columns(&self) -> &[Column] {

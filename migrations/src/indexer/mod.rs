@@ -16,5 +16,6 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000003_indexer_node", include_str!("m003_node.sql")),
         sql("m20261122_000004_indexer_exact", include_str!("m004_exact.sql")),
         sql("m20261122_000005_indexer_nodes", include_str!("m005_nodes.sql")),
+        sql("m20261123_000006_indexer_firsts", include_str!("m006_firsts.sql")),
     ]
 }

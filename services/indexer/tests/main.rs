@@ -8,6 +8,7 @@ mod faults;
 mod fencing;
 mod kills;
 mod life;
+mod lists;
 mod model;
 mod nodes;
 mod nodes_alerts;

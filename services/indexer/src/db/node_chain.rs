@@ -94,7 +94,11 @@ pub async fn lock<C: ConnectionTrait>(db: &C, network: &str, signer: Addr) -> Re
                  JOIN LATERAL (SELECT * FROM indexer.sequencer_record r
                                 WHERE r.network = s.network AND r.sequencer_id = s.sequencer_id
                                 ORDER BY r.number DESC LIMIT 1) r ON true
-                 LEFT JOIN indexer.log l ON l.network = s.network AND l.layer = 1
+                 -- It was locked in the block of its first version.
+                 JOIN LATERAL (SELECT v.number FROM indexer.sequencer_record v
+                                WHERE v.network = s.network AND v.sequencer_id = s.sequencer_id
+                                ORDER BY v.number LIMIT 1) first ON true
+                 LEFT JOIN indexer.log l ON l.network = s.network AND l.layer = 1 AND l.number = first.number
                        AND l.sequencer_id = s.sequencer_id AND l.kind = 'Locked'
                  LEFT JOIN indexer.transaction t ON t.network = l.network AND t.layer = l.layer
                        AND t.number = l.number AND t.transaction_index = l.transaction_index

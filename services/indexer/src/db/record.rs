@@ -143,13 +143,13 @@ pub async fn live_of_owner<C: ConnectionTrait>(
     network: &str,
     owner: Addr,
 ) -> Result<Option<Row>, Error> {
+    // Every sequencer has had a signer; the last version of each is one step into the primary key.
     let sql = format!(
-        "SELECT {COLUMNS} FROM (
-             SELECT DISTINCT ON (sequencer_id) * FROM indexer.sequencer_record
-              WHERE network = $1 AND sequencer_id IN
-                    (SELECT sequencer_id FROM indexer.sequencer_record WHERE network = $1 AND owner = $2)
-              ORDER BY sequencer_id, number DESC) AS r
-          WHERE owner = $2 AND status IN (1, 2) ORDER BY sequencer_id DESC LIMIT 1"
+        "SELECT r.* FROM (SELECT DISTINCT sequencer_id FROM indexer.signer WHERE network = $1) s
+          CROSS JOIN LATERAL (SELECT {COLUMNS} FROM indexer.sequencer_record
+                               WHERE network = $1 AND sequencer_id = s.sequencer_id
+                               ORDER BY number DESC LIMIT 1) r
+          WHERE r.owner = $2 AND r.status IN (1, 2) ORDER BY r.sequencer_id DESC LIMIT 1"
     );
     Row::find_by_statement(statement(sql, [network.into(), owner.into()]))
         .one(db)

@@ -172,13 +172,15 @@ async fn a_page_by_sequencer_or_kind_reads_its_blocks_in_order_and_stops_when_it
         (Filter { sequencer_id: Some(3), ..kinds(&[COMMON]) }, "log_first_of_sequencer"),
         (kinds(&[COMMON]), "log_first_of_kind"),
     ];
-    // With and without what the server knows of the rows: after a backfill it knows nothing for a while.
+    // With and without what the server knows of the rows: after a backfill it knows nothing for a while. A sequencer and a
+    // kind together have no bound of blocks of their own; as long as it knows nothing, it looks into all of the sequencer.
     for known in [false, true] {
         if known {
             let admin = database.admin().await;
             admin.execute_unprepared("ANALYZE indexer.log").await.expect("analyzed");
         }
-        for (filter, index) in &cases {
+        let bounded = |filter: &Filter| filter.sequencer_id.is_none() || filter.kinds.is_empty();
+        for (filter, index) in cases.iter().filter(|(filter, _)| known || bounded(filter)) {
             let (sql, values) = log::page_statement(NETWORK, filter, (1, OLD + 50, 3), 20);
             let explain = format!("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {sql}");
             let rows = db.query_all_raw(statement(explain, values)).await.expect("explained");

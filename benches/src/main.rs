@@ -13,6 +13,7 @@ mod keys;
 mod machine;
 mod memory;
 mod npm;
+mod ops;
 mod postgres;
 mod program;
 mod report;
@@ -28,7 +29,7 @@ use report::Figure;
 
 type Measure = fn() -> BoxFuture<'static, Result<Figure>>;
 
-/// The figures of the whole, in the order in which they are measured; those of keys and index follow.
+/// The figures of the whole, in the order in which they are measured; those of keys, index and ops follow.
 const BENCHES: [(&str, Measure); 6] = [
     (up::FRESH, || Box::pin(up::fresh())),
     (up::KEPT, || Box::pin(up::kept())),
@@ -43,7 +44,14 @@ fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted =
         |name: &str| wanted.is_empty() || wanted.iter().any(|prefix| name.starts_with(prefix.as_str()));
-    let all = || BENCHES.into_iter().chain(keys::BENCHES).chain(at_rest::BENCHES).chain(index::BENCHES);
+    let all = || {
+        BENCHES
+            .into_iter()
+            .chain(keys::BENCHES)
+            .chain(at_rest::BENCHES)
+            .chain(index::BENCHES)
+            .chain(ops::BENCHES)
+    };
     let unknown = wanted.iter().find(|prefix| !all().any(|(name, _)| name.starts_with(prefix.as_str())));
     if let Some(unknown) = unknown {
         let names: Vec<&str> = all().map(|(name, _)| name).collect();
@@ -66,6 +74,7 @@ fn main() -> ExitCode {
     }
     runtime.block_on(keys::close());
     runtime.block_on(index::close());
+    runtime.block_on(ops::close());
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 

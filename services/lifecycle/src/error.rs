@@ -1,5 +1,7 @@
 //! What can go wrong in this service: refusals travel as they are, failures are told by what can be done about them.
 
+use std::sync::Arc;
+
 use api::reasons;
 use chain::rpc::RpcError;
 use runtime::errors::Refusal;
@@ -29,6 +31,12 @@ pub enum Error {
         #[source]
         source: Box<Status>,
     },
+    /// What was committed together failed for all.
+    #[error("committing together with others")]
+    Together(#[source] Arc<Error>),
+    /// The process is ending; whether it was stored only the tables say.
+    #[error("the answer of the database was lost")]
+    Undecided,
     /// A neighbour, or a row of ours, says something that cannot be.
     #[error("{what} is not what was agreed")]
     Malformed {

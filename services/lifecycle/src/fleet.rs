@@ -20,10 +20,12 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::SCHEMA;
 use crate::failpoint::Failpoints;
+use crate::head::Head;
 use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::neighbours::Neighbours;
 use crate::notify::Desk;
+use crate::operations::intake::Intake;
 
 /// One network as lifecycle needs it: its L1 and the contracts there.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub struct Chain {
     pub implementation: Option<Address>,
     /// What gas costs there.
     pub market: Market,
+    /// Its newest block.
+    pub head: Head,
 }
 
 impl Chain {
@@ -64,6 +68,8 @@ impl Chain {
 #[derive(Debug)]
 pub struct Fleet {
     pub db: DatabaseConnection,
+    /// Where new operations are stored together.
+    pub intake: Intake,
     pub networks: BTreeMap<String, Arc<Chain>>,
     pub neighbours: Neighbours,
     pub config: Config,

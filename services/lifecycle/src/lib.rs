@@ -9,6 +9,7 @@ mod error;
 mod failpoint;
 mod fleet;
 mod fleet_run;
+mod head;
 mod market;
 mod metrics;
 mod neighbours;
@@ -136,6 +137,7 @@ pub async fn build(
         .collect();
     let desk = notify::Desk::open(&config.webhooks).map_err(BuildError::Notifications)?;
     let fleet = Fleet {
+        intake: operations::intake::Intake::start(&database),
         db: database,
         desk,
         networks: chains,
@@ -176,6 +178,7 @@ async fn open(name: String, network: &Network) -> Result<Chain, BuildError> {
         variant: variant.or(network.variant),
         implementation,
         market: market::Market::default(),
+        head: head::Head::default(),
     })
 }
 

@@ -26,7 +26,7 @@ pub struct Row {
     pub held_l2: Option<i64>,
 }
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "network, cursor, block_number, block_hash, block_time, safe, finalized, held_l1, held_l2";
 
 /// Why nothing is sent on a network.

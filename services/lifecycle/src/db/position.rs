@@ -29,7 +29,7 @@ pub struct Row {
     pub signers: Vec<String>,
 }
 
-const COLUMNS: &str = "sequencer, network, phase, seq_id, owner, signer, signer_pubkey, recipient, locked, nonce, \
+pub(super) const COLUMNS: &str = "sequencer, network, phase, seq_id, owner, signer, signer_pubkey, recipient, locked, nonce, \
                        withdrawable_at, signers";
 
 impl Row {

@@ -30,7 +30,7 @@ pub struct Row {
     pub create_time: OffsetDateTime,
 }
 
-const COLUMNS: &str = "id, network, name, managed, owner, signer, signer_pubkey, wanted_recipient, labels, \
+pub(super) const COLUMNS: &str = "id, network, name, managed, owner, signer, signer_pubkey, wanted_recipient, labels, \
                        listing, version, create_time";
 
 impl Row {
@@ -156,20 +156,23 @@ pub struct Filter {
 /// A page by name. Observed rows whose lock a reorganisation took away are left out.
 pub async fn page<C: ConnectionTrait>(db: &C, filter: &Filter) -> Result<Vec<Row>, Error> {
     let Filter { network, phase, managed_only, labels, after, limit } = filter;
-    let sql = format!(
-        "SELECT {} FROM lifecycle.sequencer s JOIN lifecycle.position p ON p.sequencer = s.id \
-         WHERE s.network = $1 AND s.name > $2 AND (s.managed OR (NOT $3 AND p.seq_id IS NOT NULL)) \
-         AND ($4::text IS NULL OR p.phase = $4) AND s.labels @> $5 ORDER BY s.name LIMIT $6",
-        COLUMNS.split(", ").map(|column| format!("s.{column}")).collect::<Vec<_>>().join(", ")
+    let columns = COLUMNS.split(", ").map(|column| format!("s.{column}")).collect::<Vec<_>>().join(", ");
+    let mut values = vec![network.clone().into(), after.clone().into(), i64::from(*limit).into()];
+    let mut sql = format!(
+        "SELECT {columns} FROM lifecycle.sequencer s JOIN lifecycle.position p ON p.sequencer = s.id \
+         WHERE s.network = $1 AND s.name > $2"
     );
-    let values = [
-        network.clone().into(),
-        after.clone().into(),
-        (*managed_only).into(),
-        phase.clone().into(),
-        serde_json::json!(labels).into(),
-        i64::from(*limit).into(),
-    ];
+    sql.push_str(if *managed_only { " AND s.managed" } else { " AND (s.managed OR p.seq_id IS NOT NULL)" });
+    // Only what was asked for: a plan that serves every filter at once reads the whole table for some.
+    if let Some(phase) = phase {
+        values.push(phase.clone().into());
+        sql.push_str(&format!(" AND p.phase = ${}", values.len()));
+    }
+    if !labels.is_empty() {
+        values.push(serde_json::json!(labels).into());
+        sql.push_str(&format!(" AND s.labels @> ${}", values.len()));
+    }
+    sql.push_str(" ORDER BY s.name LIMIT $3");
     all(db, "listing sequencers", &sql, values).await
 }
 

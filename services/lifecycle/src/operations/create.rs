@@ -7,24 +7,23 @@ use domain::operation::Operation;
 use prost::Message;
 use runtime::errors::Refusal;
 use store::column::Addr;
-use store::{idempotency, in_transaction};
+use store::in_transaction;
 use uuid::Uuid;
 
+use super::intake::{self, METHOD, Outcome, Taken};
 use super::once::Once;
-use super::origin::Asker;
+use super::origin::{Asker, Origin};
 use super::plan::{Plan, plan};
+use super::preflight;
 use super::subject::{Standing, asked, key_of, standing};
 use super::terms::{self, Terms};
-use super::{preflight, view};
 use crate::approval::state;
 use crate::db::operation::{MANAGED, PREPARED, State};
-use crate::db::{SCHEMA, operation, request as earlier, transaction};
+use crate::db::{operation, request as earlier, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
 use crate::reconcile::form::planned_row;
 use crate::request::{self, check_lock_bounds};
-
-const METHOD: &str = "CreateOperation";
 
 /// Stores the operation; asking again with the same request id gives the same answer, whatever happened since.
 pub async fn run(
@@ -47,7 +46,10 @@ pub async fn ask(
         return Ok(before);
     }
     match checked(fleet, &request, asker, &once).await {
-        Ok(taken) => store_once(fleet, &once, asker, taken).await,
+        Ok(Checked { taken, validate_only: true }) => {
+            Ok(CreateOperationResponse { operation: None, checks: taken.checks })
+        }
+        Ok(Checked { taken, validate_only: false }) => store_once(fleet, &once, asker, taken).await,
         // A twin may have been stored while we looked: then its operation is what stands in our way.
         Err(Error::Refused(refusal)) => match seen(fleet, &once).await? {
             Some(before) => Ok(before),
@@ -61,12 +63,10 @@ async fn seen(fleet: &Fleet, once: &Once) -> Result<Option<CreateOperationRespon
     once.answer(earlier::seen(&fleet.db, &once.request_id, METHOD, &once.fingerprint).await?)
 }
 
-/// An operation that passed every check, ready to be stored.
-#[derive(Debug, Clone)]
-struct Taken {
-    row: operation::Row,
-    calls: Vec<transaction::Row>,
-    checks: Vec<api::types::v1::Check>,
+/// What may be stored, if it is not only asked about.
+#[derive(Debug)]
+struct Checked {
+    taken: Taken,
     validate_only: bool,
 }
 
@@ -75,7 +75,7 @@ async fn checked(
     request: &CreateOperationRequest,
     asker: &Asker,
     once: &Once,
-) -> Result<Taken, Error> {
+) -> Result<Checked, Error> {
     let parameters = convert::present("parameters", request.parameters.as_ref())?;
     let managed = match request.mode() {
         OperationMode::Managed => true,
@@ -107,7 +107,8 @@ async fn checked(
     };
     let calls = if managed { Vec::new() } else { prepared_calls(chain, &row, &plan) };
     let checks = plan.checks.into_iter().map(convert::wire_check).collect();
-    Ok(Taken { row, calls, checks, validate_only: request.validate_only })
+    let taken = Taken { once: once.clone(), row, calls, checks };
+    Ok(Checked { taken, validate_only: request.validate_only })
 }
 
 /// The key that will sign; refused where we may not act for the sequencer.
@@ -116,8 +117,13 @@ async fn managed_key(fleet: &Fleet, standing: &Standing, asked: &Operation) -> R
         let words = format!("{} is only observed", standing.register.name);
         return Err(Refusal::new(&reasons::SEQUENCER_NOT_MANAGED, words).into());
     }
-    let position = &standing.position;
-    key_of(fleet, if asked.sent_by_signer() { position.signer.0 } else { position.owner.0 }).await
+    let Standing { position, owner_key, signer_key, .. } = standing;
+    let (known, account) =
+        if asked.sent_by_signer() { (signer_key, position.signer.0) } else { (owner_key, position.owner.0) };
+    match known {
+        Some(id) => Ok(id.clone()),
+        None => key_of(fleet, account).await,
+    }
 }
 
 fn row(
@@ -212,43 +218,49 @@ fn prepared_calls(chain: &Chain, row: &operation::Row, plan: &Plan) -> Vec<trans
         .collect()
 }
 
+/// Callers share a commit. What a loop of ours asks for has a transaction of its own, because what entitles it must
+/// hold when the operation is stored, and nothing of it may stay where it is not.
 async fn store_once(
     fleet: &Fleet,
     once: &Once,
     asker: &Asker,
     taken: Taken,
 ) -> Result<CreateOperationResponse, Error> {
-    if taken.validate_only {
-        return Ok(CreateOperationResponse { operation: None, checks: taken.checks });
-    }
     let (network, kind, state) = (taken.row.network.clone(), taken.row.kind.clone(), taken.row.state());
-    let answer = in_transaction(&fleet.db, |tx| {
-        let (once, taken) = (once.clone(), taken.clone());
+    let outcome = match asker.origin {
+        Origin::Caller => fleet.intake.store(taken).await?,
+        Origin::Fleet { .. } | Origin::Schedule { .. } => store_alone(fleet, asker, taken).await?,
+    };
+    match outcome {
+        Outcome::Stored(answer) => {
+            fleet.metrics.operation(&network, &kind, state.name());
+            if state == State::Queued {
+                fleet.wake();
+            }
+            Ok(*answer)
+        }
+        Outcome::Earlier => {
+            let before = seen(fleet, once).await?;
+            before.ok_or(Error::Malformed { what: "a request that was taken before" })
+        }
+        Outcome::InFlight => Err(in_flight().into()),
+    }
+}
+
+async fn store_alone(fleet: &Fleet, asker: &Asker, taken: Taken) -> Result<Outcome, Error> {
+    in_transaction(&fleet.db, |tx| {
+        let taken = [taken.clone()];
         Box::pin(async move {
-            let begun = idempotency::begin(&*tx, SCHEMA, &once.request_id, METHOD, &once.fingerprint).await?;
-            if let Some(before) = once.answer(begun)? {
-                return Ok(before);
-            }
             asker.prove(&*tx).await?;
-            let Taken { row, calls, checks, validate_only: _ } = taken;
-            if !operation::insert(&*tx, &row).await? {
-                let words = "another operation of this sequencer is not finished";
-                return Err(Refusal::new(&reasons::OPERATION_IN_FLIGHT, words).into());
+            match intake::store(&*tx, METHOD, &taken).await?.pop() {
+                Some(Outcome::InFlight) | None => Err(in_flight().into()),
+                Some(outcome) => Ok::<_, Error>(outcome),
             }
-            for call in &calls {
-                transaction::insert(&*tx, call).await?;
-            }
-            let stored = operation::of_id(&*tx, row.id).await?;
-            let stored = stored.ok_or(Error::Malformed { what: "a stored operation" })?;
-            let operation = Some(view::operation_of(&*tx, stored).await?);
-            let answer = CreateOperationResponse { operation, checks };
-            idempotency::finish(&*tx, SCHEMA, &once.request_id, METHOD, &answer.encode_to_vec()).await?;
-            store::notify::notify(&*tx, operation::CHANNEL, &row.id.to_string()).await?;
-            Ok::<_, Error>(answer)
         })
     })
-    .await?;
-    fleet.metrics.operation(&network, &kind, state.name());
-    fleet.wake();
-    Ok(answer)
+    .await
+}
+
+fn in_flight() -> Refusal {
+    Refusal::new(&reasons::OPERATION_IN_FLIGHT, "another operation of this sequencer is not finished")
 }

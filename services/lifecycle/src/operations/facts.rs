@@ -13,15 +13,14 @@ use domain::operation::Operation;
 use domain::preflight::{Facts, NodeState, Record, SignerUse};
 use uuid::Uuid;
 
-use crate::db;
+use crate::db::cursor::Hold;
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
+use crate::head::Settings;
 
 /// Who and what an operation is about.
 #[derive(Debug, Clone)]
 pub struct Subject {
-    /// Id in the register.
-    pub sequencer: Uuid,
     /// Id on chain, once locked.
     pub seq_id: Option<SequencerId>,
     /// Present owner.
@@ -32,8 +31,10 @@ pub struct Subject {
     pub signer_key: Option<String>,
     /// Claim and unlock: to be set first where the contract has none.
     pub recipient_if_unset: Option<Address>,
-    /// The operation itself, which does not stand in its own way.
-    pub operation: Option<Uuid>,
+    /// Another unfinished operation of the sequencer: this one does not stand in its own way.
+    pub open_operation: Option<Uuid>,
+    /// Why nothing is sent on the network.
+    pub hold: Option<Hold>,
 }
 
 impl Subject {
@@ -58,26 +59,20 @@ pub async fn gather(
     subject: &Subject,
 ) -> Result<Picture, Error> {
     let mut picture = on_chain(chain, operation, subject).await?;
-    let open = db::operation::open_of(&fleet.db, subject.sequencer, subject.operation).await?;
-    picture.facts.open_operation = open.map(|row| row.id.to_string());
+    picture.facts.open_operation = subject.open_operation.map(|id| id.to_string());
     picture.facts.backup_proven = backup(fleet, operation, subject).await?;
     picture.facts.node = node(fleet, chain, operation).await?;
     Ok(picture)
 }
 
-/// What the chain says, at its newest block: two questions to one endpoint, and the prices of the bridge where it is used.
+/// What the chain says, at its newest block: what concerns everybody is read once for each block, the rest in one question, and the
+/// prices of the bridge where it is used.
 pub async fn on_chain(chain: &Chain, operation: &Operation, subject: &Subject) -> Result<Picture, Error> {
-    let header = chain.l1.ask(call::header(BlockId::Latest)).await?;
+    let header = chain.head.latest(&chain.l1).await?;
     let block = header.ok_or(Error::Malformed { what: "the newest block of an L1 endpoint" })?;
     let at = BlockId::Hash(block.hash);
     let pool = chain.locking_pool;
     let sender = subject.sender(operation);
-    let settings = (
-        views::pool_parameters(pool, at),
-        views::escrow_parameters(chain.locking_info, at),
-        views::status_counts(pool, at),
-        views::implementation(pool, at),
-    );
     let owner = (
         views::whitelisted(pool, subject.owner, at),
         views::seq_of_owner(pool, subject.owner, at),
@@ -91,8 +86,9 @@ pub async fn on_chain(chain: &Chain, operation: &Operation, subject: &Subject) -
         only(operation.new_signer(), |signer| views::signer_use(pool, signer, at)),
         only(new_owner, |owner| (views::whitelisted(pool, owner, at), views::seq_of_owner(pool, owner, at))),
     );
-    let (settings, owner, about) = chain.l1.ask((settings, owner, about)).await?;
-    let (pool_parameters, escrow, counts, implementation) = settings;
+    let settings = chain.head.settings(&chain.l1, pool, chain.locking_info, block.hash);
+    let (settings, (owner, about)) = tokio::try_join!(settings, chain.l1.ask((owner, about)))?;
+    let Settings { pool: pool_parameters, escrow, counts, implementation } = settings;
     let (owner_whitelisted, owner_sequencer, balance, allowance, eth) = owner;
     let (records, signer_uses, new_owners) = about;
     let record = subject.seq_id.zip(records.into_iter().next().flatten()).map(record);

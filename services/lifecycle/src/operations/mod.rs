@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod create;
 pub mod export;
 pub mod facts;
+pub mod intake;
 pub mod listing;
 pub mod once;
 pub mod origin;

@@ -12,7 +12,7 @@ use domain::preflight::{self, Check, Facts, Verdict};
 use domain::revert::Revert;
 
 use super::facts::{Picture, Subject, gather};
-use crate::db::cursor::{self, Hold};
+use crate::db::cursor::Hold;
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
 
@@ -115,9 +115,7 @@ pub async fn plan(
             check.message = format!("the reward recipient is empty; {recipient} will be set first");
         });
     }
-    if let Some(hold) = cursor::of(&fleet.db, &chain.name).await?.and_then(|place| place.hold()) {
-        checks.push(held(&hold));
-    }
+    checks.extend(subject.hold.as_ref().map(held));
     checks.push(simulation);
     Ok(Plan { picture, checks, calls, sender, fees })
 }

@@ -11,27 +11,19 @@ use runtime::errors::Refusal;
 use uuid::Uuid;
 
 use super::facts::Subject;
-use crate::db::{account_key, operation, position, sequencer};
+pub use crate::db::standing::Row as Standing;
+use crate::db::{self, account_key, cursor, operation};
 use crate::error::Error;
 use crate::fleet::Fleet;
 use crate::request::{self, Registered, SignerAsked};
 
-/// A sequencer with where it stands.
-#[derive(Debug, Clone)]
-pub struct Standing {
-    pub register: sequencer::Row,
-    pub position: position::Row,
-}
-
 /// The sequencer with this id in the register.
 pub async fn standing(fleet: &Fleet, id: Uuid) -> Result<Standing, Error> {
-    let missing = || {
+    let found = db::standing::of(&fleet.db, id).await?;
+    Ok(found.ok_or_else(|| {
         Refusal::new(&reasons::SEQUENCER_NOT_FOUND, format!("there is no sequencer {id}"))
             .meta("sequencer", id)
-    };
-    let register = sequencer::of_id(&fleet.db, id).await?.ok_or_else(missing)?;
-    let position = position::of(&fleet.db, id).await?.ok_or_else(missing)?;
-    Ok(Standing { register, position })
+    })?)
 }
 
 /// An operation with who it is about, read from what was asked.
@@ -41,7 +33,7 @@ pub async fn asked(
     parameters: &OperationParameters,
     operation: Option<Uuid>,
 ) -> Result<(Operation, Subject), Error> {
-    let Standing { register, position } = standing;
+    let Standing { register, position, signer_key, open, place, owner_key: _ } = standing;
     let registered = Registered {
         signer: register.signer_pubkey.as_deref().and_then(|bytes| PublicKey::from_bytes(bytes).ok()),
         recipient: register.wanted_recipient.map_or(register.owner.0, |recipient| recipient.0),
@@ -50,16 +42,16 @@ pub async fn asked(
     let parsed = request::operation(parameters, &registered, new_signer)?;
     let signer_key = match parsed {
         Operation::RotateSigner { .. } => new_key,
-        _ => account_key::of(&fleet.db, position.signer.0).await?,
+        _ => signer_key.clone(),
     };
     let subject = Subject {
-        sequencer: register.id,
         seq_id: position.seq_id.and_then(|id| SequencerId::try_from(id.0).ok()),
         owner: position.owner.0,
         signer: position.signer.0,
         signer_key,
         recipient_if_unset: None,
-        operation,
+        open_operation: open.iter().copied().find(|id| Some(*id) != operation),
+        hold: place.as_ref().and_then(cursor::Row::hold),
     };
     Ok((parsed, subject))
 }

@@ -10,6 +10,7 @@ use prost::Message;
 use prost_types::Timestamp;
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
+use store::column::Addr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -110,6 +111,9 @@ pub async fn sequencers<C: ConnectionTrait>(
     let positions = position::of_many(db, &ids).await?;
     let positions: BTreeMap<Uuid, position::Row> =
         positions.into_iter().map(|row| (row.sequencer, row)).collect();
+    let accounts = positions.values().flat_map(|row| [row.owner, row.signer]);
+    let accounts = accounts.chain(rows.iter().flat_map(|row| [row.owner, row.signer])).collect();
+    let keys = account_key::of_many(db, accounts).await?;
     let mut flags: BTreeMap<Uuid, Vec<flag::Row>> = BTreeMap::new();
     for row in flag::of_many(db, &ids).await? {
         flags.entry(row.sequencer).or_default().push(row);
@@ -124,9 +128,8 @@ pub async fn sequencers<C: ConnectionTrait>(
         // An observed sequencer whose lock was taken back has no position.
         let nothing = position::Row::without_lock(&row, Phase::Registered.name());
         let position = positions.get(&row.id).unwrap_or(&nothing);
-        let owner_key = account_key::of(db, position.owner.0).await?;
-        let signer_key = account_key::of(db, position.signer.0).await?;
-        let keys = (owner_key.unwrap_or_default(), signer_key.unwrap_or_default());
+        let key = |address: Addr| keys.get(&address).cloned().unwrap_or_default();
+        let keys = (key(position.owner), key(position.signer));
         let raised = flags.remove(&row.id).unwrap_or_default();
         shown.push(sequencer(row, position, keys, raised, place));
     }
@@ -264,6 +267,19 @@ pub async fn operations<C: ConnectionTrait>(
 pub async fn operation_of<C: ConnectionTrait>(db: &C, row: operation::Row) -> Result<wire::Operation, Error> {
     let shown = operations(db, vec![row]).await?;
     shown.into_iter().next().ok_or(Error::Malformed { what: "an operation" })
+}
+
+/// An operation that is being stored at `at`, with nothing of it in the tables yet.
+pub fn new_operation(
+    row: operation::Row,
+    calls: Vec<transaction::Row>,
+    at: OffsetDateTime,
+) -> Result<wire::Operation, Error> {
+    let first =
+        wire::OperationStep { state: state(&row.state), reason: row.reason.clone(), time: Some(time(at)) };
+    let terms = terms(&row, &[]);
+    let shown = operation(row, calls.into_iter().map(call).collect(), vec![first])?;
+    Ok(wire::Operation { terms: Some(terms), ..shown })
 }
 
 /// The terms of an operation, its approvals, and what it waits for.

@@ -13,6 +13,22 @@ use nix::unistd::{User, geteuid};
 
 use crate::Error;
 
+/// Begins the program that follows without what its starter has inherited: a server that lives on would keep locks held
+/// and pipes open for ever. Only bash can name descriptors above 9; without it those up to 9 are closed, where shells and
+/// build tools put theirs.
+const CLOSE_INHERITED: &str = r#"
+for fd in /proc/self/fd/* /dev/fd/*; do
+    fd=${fd##*/}
+    case $fd in
+        [0-2] | *[!0-9]*) ;;
+        ? | "${BASH_VERSION:+$fd}") eval "exec $fd>&-" ;;
+    esac
+done
+exec "$0" "$@""#;
+
+/// Where systems have it that have it.
+const BASH: &str = "/bin/bash";
+
 /// Who the server runs as: ourselves, or as root an ordinary user, because it refuses root.
 #[derive(Debug)]
 pub(crate) struct Account {
@@ -29,7 +45,8 @@ impl Account {
     }
 
     pub(crate) fn command(&self, program: &Path, folder: &Path) -> Command {
-        let mut command = Command::new(program);
+        let mut command = Command::new(if Path::new(BASH).exists() { BASH } else { "/bin/sh" });
+        command.args(["-c", CLOSE_INHERITED]).arg(program);
         // A folder that the other user can be in; the current one may be closed to it.
         command.current_dir(folder).stdin(Stdio::null()).env("LC_ALL", "C").env_remove("PGDATA");
         if let Some(user) = &self.switch_to {

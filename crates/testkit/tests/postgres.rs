@@ -1,6 +1,11 @@
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use nix::{
+    fcntl::{FcntlArg, fcntl},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -62,6 +67,30 @@ async fn a_folder_that_the_server_cannot_reach_is_named() {
     let closed = folder_with(0o700);
     let error = Cluster::start(kept(&closed)).await.expect_err("unreachable");
     assert!(matches!(&error, Error::Unreachable { .. }), "{error:?}");
+}
+
+/// What a process holds open, as links.
+fn held_open(pid: u32) -> Vec<PathBuf> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("a running process");
+    open.flatten().filter_map(|one| fs::read_link(one.path()).ok()).collect()
+}
+
+#[tokio::test]
+async fn a_server_holds_nothing_open_that_its_starter_has_inherited() {
+    if !Path::new("/proc/self/fd").exists() {
+        return; // Only Linux shows what others hold open.
+    }
+    let inherited = tempfile::NamedTempFile::new().expect("a file");
+    // A plain copy goes to every child, as a shell's lock or the pipe of a build tool does.
+    let copies = [3, 100].map(|from| fcntl(&inherited, FcntlArg::F_DUPFD(from)).expect("a copy"));
+    let cluster = Cluster::start(Options::default()).await.expect("a server");
+    let held = held_open(cluster.pid().expect("ours"));
+    assert!(held_open(std::process::id()).contains(&inherited.path().to_owned()), "we do");
+    assert!(held.iter().any(|open| open.ends_with("log")), "{held:?}");
+    assert!(!held.contains(&inherited.path().to_owned()), "{held:?}");
+    for copy in copies {
+        nix::unistd::close(copy).expect("closed");
+    }
 }
 
 /// The `testdb` program with a temporary directory of its own.

@@ -16,7 +16,7 @@ use crate::address;
 use crate::preflight::{Check, Verdict};
 use crate::pubkey::PublicKey;
 
-pub use file::{Checked, EntryChecks, check_entry, check_file};
+pub use file::{Checked, ENTRIES_MAX, EntryChecks, check_entry, check_file};
 
 /// Registry reason of every rule.
 const REASON: &str = "LISTING_INVALID";
@@ -77,7 +77,7 @@ impl Entry {
     }
 
     /// Every rule with its verdict; `others` are the entries that the file has already.
-    pub fn check(&self, others: &[Entry], avatar: Avatar<'_>) -> Vec<Check> {
+    pub fn check(&self, others: &[&Entry], avatar: Avatar<'_>) -> Vec<Check> {
         let mut checks = vec![
             fails_unless("LISTING_NAME_GIVEN", !self.name.is_empty(), "the name is not empty"),
             unique("LISTING_NAME_UNIQUE", &self.name, others.iter().any(|other| other.name == self.name)),
@@ -101,7 +101,7 @@ impl Entry {
         text
     }
 
-    fn check_addresses(&self, others: &[Entry]) -> [Check; 5] {
+    fn check_addresses(&self, others: &[&Entry]) -> [Check; 5] {
         let signer = PublicKey::from_hex(&self.pubkey).map(|key| key.address());
         let is_listing_form = self.pubkey.len() == 130
             && self.pubkey.starts_with("0x")

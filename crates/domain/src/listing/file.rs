@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 use super::{Avatar, Entry, check, fails_unless, layout, warns_unless};
 use crate::preflight::{Check, Verdict};
 
+/// Longer files are not read further: each entry is compared with all others, and the world has a few dozen.
+pub const ENTRIES_MAX: usize = 1_000;
+
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
@@ -39,7 +42,10 @@ pub fn check_file<'a>(text: &str, base: Option<&str>, image: impl Fn(&str) -> Av
         Ok(values) => (values, Vec::new()),
         Err(checks) => return Checked { checks, entries: Vec::new(), formatted: String::new() },
     };
-    checks.extend([json_is_read(), is_list(true)]);
+    checks.extend([json_is_read(), is_list(true), is_short(values.len())]);
+    if values.len() > ENTRIES_MAX {
+        return Checked { checks, entries: Vec::new(), formatted: String::new() };
+    }
     let formatted = layout::formatted(text);
     checks.push(format_check(text, formatted.as_deref()));
     if let Some(base) = base {
@@ -79,6 +85,11 @@ fn is_list(holds: bool) -> Check {
     fails_unless("LISTING_FILE_LIST", holds, "the file is a list of entries")
 }
 
+fn is_short(count: usize) -> Check {
+    let words = format!("the file has at most {ENTRIES_MAX} entries (it has {count})");
+    fails_unless("LISTING_FILE_ENTRIES", count <= ENTRIES_MAX, &words)
+}
+
 /// Upstream runs `prettier --check`.
 fn format_check(text: &str, formatted: Option<&str>) -> Check {
     match formatted {
@@ -112,12 +123,8 @@ fn check_entries<'a>(values: &[Value], image: impl Fn(&str) -> Avatar<'a>) -> Ve
         .iter()
         .enumerate()
         .map(|(index, entry)| {
-            let others: Vec<Entry> = [entries.get(..index), entries.get(index + 1..)]
-                .into_iter()
-                .flatten()
-                .flatten()
-                .cloned()
-                .collect();
+            let others: Vec<&Entry> =
+                [entries.get(..index), entries.get(index + 1..)].into_iter().flatten().flatten().collect();
             let mut checks = vec![fields(values.get(index))];
             checks.extend(entry.check(&others, image(&entry.avatar)));
             EntryChecks { entry: entry.clone(), checks }

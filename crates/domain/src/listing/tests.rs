@@ -75,7 +75,7 @@ fn names_and_addresses_are_unique_within_the_file() {
     other.seq_addr = other.seq_addr.to_lowercase();
     let image = png(200, 200);
     let names: Vec<_> =
-        broken(&good().check(&[other], Avatar::File(&image))).iter().map(|(name, _)| *name).collect();
+        broken(&good().check(&[&other], Avatar::File(&image))).iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["LISTING_NAME_UNIQUE", "LISTING_ADDRESS_UNIQUE", "LISTING_SEQ_ADDR_UNIQUE"]);
 }
 
@@ -158,7 +158,7 @@ proptest! {
             seq_addr: text.clone(), pubkey: text.clone(), url: format!("https://{text}"),
             lst_name: Some(text.clone()), lst_url: Some(text),
         };
-        let _ = entry.check(std::slice::from_ref(&entry), Avatar::File(&image));
+        let _ = entry.check(&[&entry], Avatar::File(&image));
     }
 }
 
@@ -191,6 +191,17 @@ fn checked(text: &str, base: Option<&str>) -> Checked {
 
 fn file_rules(checked: &Checked) -> Vec<(&'static str, Verdict)> {
     broken(&checked.checks)
+}
+
+#[test]
+fn a_file_of_more_entries_than_anybody_lists_is_not_compared() {
+    let of = |count: usize| format!("[{}]", vec!["{}"; count].join(","));
+    let longest = checked(&of(ENTRIES_MAX), None);
+    assert_eq!(longest.entries.len(), ENTRIES_MAX);
+    assert!(!file_rules(&longest).contains(&("LISTING_FILE_ENTRIES", Verdict::Fail)));
+    let longer = checked(&of(ENTRIES_MAX + 1), None);
+    assert_eq!(file_rules(&longer), [("LISTING_FILE_ENTRIES", Verdict::Fail)]);
+    assert!(longer.entries.is_empty() && !longer.passes());
 }
 
 fn second() -> Entry {

@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, B256, U256};
 use domain::amount::Eth;
 use domain::network::NetworkSpec;
+use domain::operation::Operation;
 
 use super::call::{Contracts, Meaning, Unread};
 use super::file::{Bundle, Call, FORMAT};
@@ -53,6 +54,12 @@ pub enum Refused {
         said: String,
         /// What the calldata means.
         does: String,
+    },
+    /// A call that prepares nothing stands before the last one.
+    #[error("call {number} is neither what the bundle is for nor what prepares it")]
+    Step {
+        /// From 1.
+        number: usize,
     },
     /// A call for another sequencer.
     #[error("call {number} is for another sequencer")]
@@ -127,21 +134,34 @@ impl Bundle {
         if does != call.words {
             return Err(Refused::Words { number, said: call.words.clone(), does });
         }
-        if let Meaning::Operation { sequencer, .. } = meaning {
-            // A lock has no id yet; all others are for the sequencer that the bundle names.
-            if sequencer.is_some() && sequencer != self.sequencer.id {
-                return Err(Refused::Sequencer { number });
-            }
-            let whole = format!("{}: {does}", self.sequencer.name);
+        // A lock has no id yet; all others are for the sequencer that the bundle names.
+        if let Meaning::Operation { sequencer: Some(id), .. } = meaning
+            && Some(id) != self.sequencer.id
+        {
+            return Err(Refused::Sequencer { number });
+        }
+        // The last call is what the bundle is for; those before it may only prepare it.
+        let whole = format!("{}: {does}", self.sequencer.name);
+        if number == self.calls.len() {
             if whole != self.words {
                 return Err(Refused::Words { number, said: self.words.clone(), does: whole });
             }
+        } else if !prepares(&meaning) {
+            return Err(Refused::Step { number });
         }
         if call.gas_limit == 0 || call.max_priority_fee_per_gas > call.max_fee_per_gas {
             return Err(Refused::Fees { number });
         }
         Ok(())
     }
+}
+
+/// Whether a call comes before another one that it makes possible: an approval, and the recipient of a claim or an exit.
+const fn prepares(meaning: &Meaning) -> bool {
+    matches!(
+        meaning,
+        Meaning::Approve { .. } | Meaning::Operation { operation: Operation::SetRecipient { .. }, .. }
+    )
 }
 
 /// What is about to be signed, one line each, for the person at the cold machine.

@@ -15,6 +15,7 @@ sol! {
     function lockWithRewardRecipient(address signer, address rewardRecipient, uint256 amount, bytes signerPubkey) external;
     function withdraw(uint256 seqId, uint256 amount) external;
     function withdrawRewards(uint256 seqId, uint32 l2Gas) external;
+    function setSequencerRewardRecipient(uint256 seqId, address recipient) external;
 }
 
 const POOL: Address = address!("0x00000000000000000000000000000000000000a1");
@@ -154,6 +155,40 @@ fn another_sequencer_or_key_is_refused() {
     });
     assert_eq!(other.check(NOW), Err(Refused::Sequencer { number: 1 }));
     assert!(matches!(sign(&bundle(), &key(2), NOW), Err(SignError::Refused(Refused::Key { .. }))));
+}
+
+/// A claim whose recipient is set first.
+fn claim_bundle() -> Bundle {
+    let recipient = Address::repeat_byte(7);
+    let set = setSequencerRewardRecipientCall { seqId: U256::from(7), recipient }.abi_encode();
+    let claim = withdrawRewardsCall { seqId: U256::from(7), l2Gas: 0 }.abi_encode();
+    let (first, last) = (
+        format!("send future rewards to {recipient} on L2"),
+        "claim the unclaimed reward to the L2 recipient",
+    );
+    spoilt(|b| {
+        b.calls = vec![call(POOL, set, &first, 0), call(POOL, claim, last, 1)];
+        b.words = format!("alpha: {last}");
+        b.sequencer.id = Some(U256::from(7));
+    })
+}
+
+#[test]
+fn before_what_the_bundle_is_for_stands_only_what_prepares_it() {
+    assert_eq!(claim_bundle().check(NOW), Ok(()));
+    let mut swapped = claim_bundle();
+    swapped.calls.reverse();
+    (swapped.calls[0].nonce, swapped.calls[1].nonce) = (0, 1);
+    swapped.words = format!("alpha: {}", swapped.calls[1].words);
+    assert_eq!(swapped.sealed().check(NOW), Err(Refused::Step { number: 1 }));
+    let mut short = claim_bundle();
+    short.calls.pop();
+    assert!(matches!(short.sealed().check(NOW), Err(Refused::Words { number: 1, .. })), "not what it says");
+    let mut other = claim_bundle();
+    let recipient = Address::repeat_byte(7);
+    other.calls[0].data =
+        setSequencerRewardRecipientCall { seqId: U256::from(8), recipient }.abi_encode().into();
+    assert_eq!(other.sealed().check(NOW), Err(Refused::Sequencer { number: 1 }));
 }
 
 #[test]

@@ -41,6 +41,13 @@ impl Printer {
         }
     }
 
+    /// Says that a list goes on behind its first page; a program reads it from the page token.
+    pub fn cut(&self, next_page_token: &str) {
+        if !next_page_token.is_empty() {
+            self.note("only the first page is shown: there are more");
+        }
+    }
+
     /// A line for people only.
     pub fn note(&self, line: &str) {
         if !self.json {

@@ -17,6 +17,9 @@ use crate::connect::Session;
 use crate::exit::usage;
 use crate::output::{Printer, Rows, utc, word};
 
+/// What a plan for nobody says.
+const NOBODY: &str = "no managed sequencer of this network has all these labels: nothing would be done";
+
 /// Operations of whole fleets.
 #[derive(Subcommand)]
 pub enum Command {
@@ -188,16 +191,15 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             if !out.json {
                 print_plan(out, &plan)?;
             }
-            if irreversible {
-                match confirm.as_deref() {
-                    Some("unlock") => {}
-                    Some(other) => {
-                        return Err(usage(format!("--confirm says {other}, what is asked is unlock")));
-                    }
-                    None => typed("unlock", "--confirm unlock")?,
+            // A plan for nobody is refused with its reason: there is nothing to confirm.
+            match (plan.included, irreversible, confirm.as_deref()) {
+                (0, ..) | (_, true, Some("unlock")) => {}
+                (_, true, Some(other)) => {
+                    return Err(usage(format!("--confirm says {other}, what is asked is unlock")));
                 }
-            } else if !yes {
-                typed("yes", "--yes")?;
+                (_, true, None) => typed("unlock", "--confirm unlock")?,
+                (_, false, _) if yes => {}
+                (_, false, _) => typed("yes", "--yes")?,
             }
             let request = CreateFleetRequest {
                 request_id: id.unwrap_or_else(request_id),
@@ -233,6 +235,7 @@ async fn list(session: &Session, out: &Printer) -> Result<()> {
     let request =
         ListFleetsRequest { network: session.network()?, page_size: 500, ..ListFleetsRequest::default() };
     let answer = session.fleets().list_fleets(request).await?.into_inner();
+    out.cut(&answer.next_page_token);
     out.print("sequencer.lifecycle.v1.ListFleetsResponse", &answer, || {
         let mut rows = Rows::new(["ID", "ASKED", "STATE", "DONE", "WHY"]);
         for one in &answer.fleets {
@@ -264,18 +267,28 @@ async fn members(session: &Session, out: &Printer, fleet: String) -> Result<()> 
 }
 
 fn print_plan(out: &Printer, plan: &PlanFleetResponse) -> Result<()> {
-    out.print("sequencer.lifecycle.v1.PlanFleetResponse", plan, || {
-        let mut rows = Rows::new(["SEQUENCER", "DONE", "FEE", "AT MOST", "WHAT"]);
-        for one in &plan.members {
-            let done = if one.included { "yes" } else { &one.reason_code };
-            rows.add([&one.name, done, &eth(&one.fee_wei), &eth(&one.fee_max_wei), &one.words]);
-        }
-        let within = if plan.within_budget { "" } else { "above the budget: it will stop before" };
-        let count = plan.included.to_string();
-        rows.add(["all", &count, &eth(&plan.fee_wei), &eth(&plan.fee_max_wei), within]);
-        rows.add(["digest", "", "", "", &plan.digest]);
-        rows
-    })
+    if !out.json {
+        out.note(&plan_words(plan));
+        return Ok(());
+    }
+    out.print("sequencer.lifecycle.v1.PlanFleetResponse", plan, Rows::properties)
+}
+
+/// A plan as people read it.
+fn plan_words(plan: &PlanFleetResponse) -> String {
+    if plan.members.is_empty() {
+        return NOBODY.to_owned();
+    }
+    let mut rows = Rows::new(["SEQUENCER", "DONE", "FEE", "AT MOST", "WHAT"]);
+    for one in &plan.members {
+        let done = if one.included { "yes" } else { &one.reason_code };
+        rows.add([&one.name, done, &eth(&one.fee_wei), &eth(&one.fee_max_wei), &one.words]);
+    }
+    let within = if plan.within_budget { "" } else { "above the budget: it will stop before" };
+    let count = plan.included.to_string();
+    rows.add(["all", &count, &eth(&plan.fee_wei), &eth(&plan.fee_max_wei), within]);
+    rows.add(["digest", "", "", "", &plan.digest]);
+    rows.render()
 }
 
 fn print(out: &Printer, one: &FleetOperation) -> Result<()> {
@@ -304,4 +317,24 @@ fn state(one: &FleetOperation) -> String {
 /// Wei as ETH, exact.
 fn eth(wei: &str) -> String {
     Eth::parse_wei(wei).map_or_else(|_| wei.to_owned(), |amount| amount.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use api::lifecycle::v1::PlannedMember;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_for_nobody_says_so_and_any_other_names_its_members() {
+        let nobody = PlanFleetResponse { digest: "0x01".to_owned(), ..PlanFleetResponse::default() };
+        assert_eq!(plan_words(&nobody), NOBODY);
+        let left_out = PlannedMember {
+            name: "alpha".to_owned(),
+            reason_code: "SEQUENCER_NOT_LOCKED".to_owned(),
+            ..PlannedMember::default()
+        };
+        let words = plan_words(&PlanFleetResponse { members: vec![left_out], ..nobody });
+        assert!(["alpha", "SEQUENCER_NOT_LOCKED", "0x01"].iter().all(|part| words.contains(part)), "{words}");
+    }
 }

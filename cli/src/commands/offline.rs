@@ -18,8 +18,9 @@ use zeroize::Zeroizing;
 use super::confirm::typed;
 use super::request_id;
 use super::sequencer::find;
-use super::verb::{Asked, Verb, asked};
+use super::verb::{Asked, Manner, Verb, asked};
 use crate::connect::Session;
+use crate::exit::usage;
 use crate::output::Printer;
 
 /// Operations that are signed elsewhere.
@@ -100,13 +101,17 @@ pub struct Sign {
 pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<()> {
     match command {
         Command::Prepare { document, verb } => {
-            let Asked { sequencer, parameters, .. } = asked(verb, session).await?;
+            let Asked { sequencer, parameters, manner, irreversible: _ } = asked(verb, session).await?;
+            if let Some(flag) = without_meaning(&manner) {
+                return Err(usage(format!("{flag} means nothing here: somebody else signs and sends")));
+            }
             let request = CreateOperationRequest {
-                request_id: request_id(),
+                request_id: manner.request_id.clone().unwrap_or_else(request_id),
                 sequencer: find(session, &sequencer).await?.id,
                 parameters: Some(OperationParameters { parameters: Some(parameters) }),
                 mode: OperationMode::Prepared.into(),
-                ..CreateOperationRequest::default()
+                validate_only: false,
+                terms: manner.terms.asked()?,
             };
             let answer = session.lifecycle().create_operation(request).await?.into_inner();
             let id = answer.operation.context("lifecycle answered without an operation")?.id;
@@ -130,6 +135,15 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
             out.note(&format!("taken: seqctl operation get {operation}"));
             Ok(())
         }
+    }
+}
+
+/// What would be left out in silence: a dry run is `preflight`, and to wait is `operation get`.
+fn without_meaning(manner: &Manner) -> Option<&'static str> {
+    match manner {
+        Manner { dry_run: true, .. } => Some("--dry-run"),
+        Manner { wait: true, .. } => Some("--wait"),
+        _ => None,
     }
 }
 
@@ -202,4 +216,28 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, format!("{text}\n")).with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        manner: Manner,
+    }
+
+    #[test]
+    fn what_a_wallet_cannot_be_asked_is_not_left_out_in_silence() {
+        let refused = |flags: &[&str]| {
+            let line = Line::try_parse_from([&["prepare"], flags].concat()).expect("flags");
+            without_meaning(&line.manner)
+        };
+        assert_eq!(refused(&["--dry-run"]), Some("--dry-run"));
+        assert_eq!(refused(&["--wait"]), Some("--wait"));
+        assert_eq!(refused(&["--deadline", "2026-12-01T00:00:00Z", "--request-id", "1", "--yes"]), None);
+    }
 }

@@ -143,6 +143,7 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
                 ..ListOperationsRequest::default()
             };
             let answer = session.lifecycle().list_operations(request).await?.into_inner();
+            out.cut(&answer.next_page_token);
             out.print("sequencer.lifecycle.v1.ListOperationsResponse", &answer, || {
                 let mut rows = Rows::new(["ID", "ASKED", "OPERATION", "STATE", "WHY"]);
                 for one in &answer.operations {
@@ -179,7 +180,7 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
 }
 
 /// Exit 0 if nothing stands in the way, 5 if something does.
-async fn checked(
+pub async fn checked(
     session: &Session,
     out: &Printer,
     sequencer: String,

@@ -156,6 +156,7 @@ async fn list(session: &Session, out: &Printer, sequencer: Option<String>) -> Re
         ..ListSchedulesRequest::default()
     };
     let answer = session.schedules().list_schedules(request).await?.into_inner();
+    out.cut(&answer.next_page_token);
     out.print("sequencer.lifecycle.v1.ListSchedulesResponse", &answer, || {
         let mut rows = Rows::new(["ID", "WHAT", "STATE", "NEXT LOOK", "LAST DECISION"]);
         for one in &answer.schedules {
@@ -169,6 +170,7 @@ async fn list(session: &Session, out: &Printer, sequencer: Option<String>) -> Re
 async fn runs(session: &Session, out: &Printer, schedule: String) -> Result<()> {
     let request = ListScheduleRunsRequest { schedule, page_size: 500, ..ListScheduleRunsRequest::default() };
     let answer = session.schedules().list_schedule_runs(request).await?.into_inner();
+    out.cut(&answer.next_page_token);
     out.print("sequencer.lifecycle.v1.ListScheduleRunsResponse", &answer, || {
         let mut rows = Rows::new(["DUE", "DECISION", "WHY", "OPERATION"]);
         for one in &answer.runs {

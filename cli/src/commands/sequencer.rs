@@ -97,6 +97,7 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
                 ..ListSequencersRequest::default()
             };
             let answer = session.lifecycle().list_sequencers(request).await?.into_inner();
+            out.cut(&answer.next_page_token);
             out.print("sequencer.lifecycle.v1.ListSequencersResponse", &answer, || {
                 let mut rows =
                     Rows::new(["NAME", "ID", "PHASE", "LOCKED METIS", "OWNER", "SIGNER", "MANAGED"]);
@@ -193,6 +194,7 @@ async fn history(session: &Session, out: &Printer, name: &str, at_block: u64, un
         page_token: String::new(),
     };
     let answer = session.lifecycle().list_transitions(request).await?.into_inner();
+    out.cut(&answer.next_page_token);
     out.print("sequencer.lifecycle.v1.ListTransitionsResponse", &answer, || {
         let mut rows = Rows::new(["BLOCK", "TIME", "FROM", "TO", "CAUSE", "TRANSACTION"]);
         for one in &answer.transitions {

@@ -187,6 +187,7 @@ async fn deliveries(
         ..ListDeliveriesRequest::default()
     };
     let answer = service.list_deliveries(request).await?.into_inner();
+    out.cut(&answer.next_page_token);
     out.print("sequencer.lifecycle.v1.ListDeliveriesResponse", &answer, || {
         let mut rows = Rows::new(["ID", "HAPPENED", "TYPE", "CURSOR", "STATE", "ATTEMPTS", "WHY"]);
         for one in &answer.deliveries {

@@ -205,17 +205,17 @@ impl Service {
         }
         shutdown.spawn("notify", notify::courier::run(fleet.clone(), shutdown.clone()));
         shutdown.spawn("wake", wake(fleet.clone(), shutdown.clone()));
-        let rpc = rpc::Rpc::new(fleet.clone());
+        let rpc = rpc::Rpc::new(fleet);
         let webhooks = WebhooksServiceServer::new(rpc.clone())
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
-        let service = LifecycleServiceServer::new(rpc)
+        let service = LifecycleServiceServer::new(rpc.clone())
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
-        let fleets = FleetServiceServer::new(fleet_run::rpc::Rpc::new(fleet.clone()))
+        let fleets = FleetServiceServer::new(rpc.clone())
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
-        let schedules = ScheduleServiceServer::new(schedule::rpc::Rpc::new(fleet))
+        let schedules = ScheduleServiceServer::new(rpc)
             .max_decoding_message_size(server::REQUEST_BYTES_MAX)
             .max_encoding_message_size(server::RESPONSE_BYTES_MAX);
         GrpcServer::builder(NAME, listener, tls, api::methods::grpc(), health)

@@ -5,7 +5,6 @@
 pub mod change;
 pub mod create;
 pub mod plan;
-pub mod rpc;
 pub mod spec;
 pub mod step;
 pub mod view;

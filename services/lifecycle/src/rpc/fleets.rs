@@ -1,6 +1,4 @@
-//! The generated trait: parse, call, convert, nothing else.
-
-use std::sync::Arc;
+//! The generated trait of fleet operations: parse, call, convert, nothing else.
 
 use api::convert;
 use api::lifecycle::v1::fleet_service_server::FleetService;
@@ -14,24 +12,14 @@ use api::lifecycle::v1::{
 use runtime::server::identity;
 use tonic::{Request, Response, Status};
 
-use super::change::Wish;
-use super::{change, create, plan, view};
+use super::Rpc;
 use crate::error::Error;
-use crate::fleet::Fleet;
+use crate::fleet_run::change::Wish;
+use crate::fleet_run::{change, create, plan, view};
 use crate::request::id;
 
-/// The service as the transport sees it.
-#[derive(Debug, Clone)]
-pub struct Rpc {
-    fleet: Arc<Fleet>,
-}
-
 impl Rpc {
-    pub fn new(fleet: Arc<Fleet>) -> Self {
-        Self { fleet }
-    }
-
-    async fn change(&self, of: &str, identity: &str, wish: Wish) -> Result<Option<FleetOperation>, Error> {
+    async fn wish(&self, of: &str, identity: &str, wish: Wish) -> Result<Option<FleetOperation>, Error> {
         change::run(&self.fleet, id("id", of)?, identity, wish).await.map(Some)
     }
 }
@@ -80,7 +68,7 @@ impl FleetService for Rpc {
     ) -> Result<Response<PauseFleetResponse>, Status> {
         let caller = identity(&request);
         let PauseFleetRequest { id, reason } = request.into_inner();
-        let fleet = self.change(&id, caller.as_str(), Wish::Pause { reason }).await?;
+        let fleet = self.wish(&id, caller.as_str(), Wish::Pause { reason }).await?;
         Ok(Response::new(PauseFleetResponse { fleet }))
     }
 
@@ -94,7 +82,7 @@ impl FleetService for Rpc {
             "" => None,
             text => Some(convert::eth("fee_budget_wei", text).map_err(Error::from)?),
         };
-        let fleet = self.change(&id, caller.as_str(), Wish::Resume { budget }).await?;
+        let fleet = self.wish(&id, caller.as_str(), Wish::Resume { budget }).await?;
         Ok(Response::new(ResumeFleetResponse { fleet }))
     }
 
@@ -104,7 +92,7 @@ impl FleetService for Rpc {
     ) -> Result<Response<CancelFleetResponse>, Status> {
         let caller = identity(&request);
         let CancelFleetRequest { id, reason } = request.into_inner();
-        let fleet = self.change(&id, caller.as_str(), Wish::Cancel { reason }).await?;
+        let fleet = self.wish(&id, caller.as_str(), Wish::Cancel { reason }).await?;
         Ok(Response::new(CancelFleetResponse { fleet }))
     }
 
@@ -115,7 +103,7 @@ impl FleetService for Rpc {
         let caller = identity(&request);
         let ApproveFleetRequest { id, digest, reason } = request.into_inner();
         let digest = convert::hash("digest", &digest).map_err(Error::from)?;
-        let fleet = self.change(&id, caller.as_str(), Wish::Approve { digest, reason }).await?;
+        let fleet = self.wish(&id, caller.as_str(), Wish::Approve { digest, reason }).await?;
         Ok(Response::new(ApproveFleetResponse { fleet }))
     }
 
@@ -125,7 +113,7 @@ impl FleetService for Rpc {
     ) -> Result<Response<RejectFleetResponse>, Status> {
         let caller = identity(&request);
         let RejectFleetRequest { id, reason } = request.into_inner();
-        let fleet = self.change(&id, caller.as_str(), Wish::Reject { reason }).await?;
+        let fleet = self.wish(&id, caller.as_str(), Wish::Reject { reason }).await?;
         Ok(Response::new(RejectFleetResponse { fleet }))
     }
 }

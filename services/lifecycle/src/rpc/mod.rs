@@ -1,8 +1,10 @@
-//! The generated trait: parse, call, convert, nothing else. Watches are in `watch`, lists in `lists`, the past
+//! The generated traits: parse, call, convert, nothing else. Watches are in `watch`, lists in `lists`, the past
 //! in `past`.
 
+mod fleets;
 mod lists;
 mod past;
+mod schedules;
 mod watch;
 mod webhooks;
 

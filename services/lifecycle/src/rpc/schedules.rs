@@ -1,6 +1,4 @@
-//! The generated trait: parse, call, convert, nothing else.
-
-use std::sync::Arc;
+//! The generated trait of schedules: parse, call, convert, nothing else.
 
 use api::lifecycle::v1::schedule_service_server::ScheduleService;
 use api::lifecycle::v1::{
@@ -11,20 +9,8 @@ use api::lifecycle::v1::{
 use runtime::server::identity;
 use tonic::{Request, Response, Status};
 
-use super::{change, view};
-use crate::fleet::Fleet;
-
-/// The service as the transport sees it.
-#[derive(Debug, Clone)]
-pub struct Rpc {
-    fleet: Arc<Fleet>,
-}
-
-impl Rpc {
-    pub fn new(fleet: Arc<Fleet>) -> Self {
-        Self { fleet }
-    }
-}
+use super::Rpc;
+use crate::schedule::{change, view};
 
 #[tonic::async_trait]
 impl ScheduleService for Rpc {

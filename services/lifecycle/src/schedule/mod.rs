@@ -4,6 +4,5 @@
 
 pub mod change;
 pub mod look;
-pub mod rpc;
 pub mod rule;
 pub mod view;

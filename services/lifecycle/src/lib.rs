@@ -136,6 +136,8 @@ pub async fn build(
         .map(|chain| (chain.clone(), health.check(format!("lifecycle.follow.{}", chain.name))))
         .collect();
     let desk = notify::Desk::open(&config.webhooks).map_err(BuildError::Notifications)?;
+    let metrics = metrics::Metrics::default();
+    metrics.begin(chains.keys());
     let fleet = Fleet {
         intake: operations::intake::Intake::start(&database),
         db: database,
@@ -148,7 +150,7 @@ pub async fn build(
         failpoints,
         wakes,
         work: watch::Sender::new(()),
-        metrics: metrics::Metrics::default(),
+        metrics,
         holder: store::Holder::new(NAME),
     };
     Ok(Service { fleet: Arc::new(fleet), listener: socket, tls, health, followed })

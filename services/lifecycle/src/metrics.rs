@@ -3,6 +3,9 @@
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
 use opentelemetry::{KeyValue, global};
 
+/// The outcome of a delivery that was given up.
+pub const DEAD: &str = "dead";
+
 /// The instruments; made once.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -62,6 +65,14 @@ fn network(name: &str) -> KeyValue {
 }
 
 impl Metrics {
+    /// Shows what alerts stand on as 0: of a series that begins with 1, Prometheus sees no increase.
+    pub fn begin<'a>(&self, networks: impl Iterator<Item = &'a String>) {
+        self.deliveries.add(0, &[KeyValue::new("outcome", DEAD)]);
+        for name in networks {
+            self.foreign_nonces.add(0, &[network(name)]);
+        }
+    }
+
     /// A notification was delivered, has to be tried again, or is dead.
     pub fn delivery(&self, outcome: &'static str) {
         self.deliveries.add(1, &[KeyValue::new("outcome", outcome)]);

@@ -93,7 +93,7 @@ async fn a_nonce_that_somebody_else_spends_is_reported_and_not_reissued() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_lock_once() {
     let mut world = World::start().await;
-    world.second_replica().await;
+    world.second_replica(quick()).await;
     let sequencer = world.whitelisted("alpha").await;
     let operation = world.ask(&sequencer.id, lock(20_000)).await;
     let done = world.until_state(&operation.id, OperationState::Confirmed).await;

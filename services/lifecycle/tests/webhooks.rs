@@ -1,15 +1,20 @@
 //! Notifications: told with the change, signed, retried, replayable.
 
+use std::collections::BTreeSet;
+
 use api::lifecycle::v1::*;
 use lifecycle::{Config, Webhooks};
 use runtime::config::Secret;
 use runtime::errors::refusal_of;
+use runtime::telemetry::{self, TelemetryConfig, metrics_text};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use store::statement;
 use testkit::{wait_for, wait_until};
 
 use crate::fakes::receiver::{Receiver, Say};
 use crate::world::{DEADLINE, NETWORK, World, address, owner_name, quick, request_id};
+
+const ALERTS: &str = include_str!("../../../deploy/prometheus/alerts.yml");
 
 fn notifying() -> Config {
     let webhooks = Webhooks {
@@ -94,6 +99,51 @@ async fn what_happens_is_told_once_signed_and_in_order() {
         receiver.got().iter().filter(of_this).count() == transitions
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_couriers_at_once_deliver_each_message_once() {
+    const MESSAGES: usize = 20;
+    let mut world = World::with(notifying()).await;
+    world.second_replica(notifying()).await;
+    let receivers = [Receiver::start().await, Receiver::start().await];
+    let mut ids = Vec::new();
+    for receiver in &receivers {
+        ids.push(create(&world, receiver, &["webhook.test"]).await.0.id);
+    }
+    for _ in 0..MESSAGES {
+        for id in &ids {
+            test(&world, id).await;
+        }
+    }
+    for (receiver, id) in receivers.iter().zip(&ids) {
+        wait_until("all are delivered", DEADLINE, || async {
+            deliveries(&world, id, DeliveryState::Delivered).await.len() == MESSAGES
+        })
+        .await;
+        let got = receiver.got();
+        assert_eq!(got.len(), MESSAGES, "each once");
+        for pair in got.windows(2) {
+            assert!(pair[0].cursor() < pair[1].cursor() && pair[0].id != pair[1].id, "in order");
+        }
+    }
+    // The lease goes to the other while the first is waiting for an answer: what it may write is nothing, and the message
+    // comes once more, with its id.
+    receivers[0].say(Say::Nothing);
+    test(&world, &ids[0]).await;
+    let waiting = receivers[0].until("an attempt", |got| got.cursor() > 2 * MESSAGES as u64).await;
+    receivers[0].status(204);
+    let moved = "UPDATE lifecycle.lease SET epoch = epoch + 1, expires_at = now() WHERE name = 'notify'";
+    let moved = world.db.admin().await.execute_unprepared(moved).await.unwrap();
+    assert_eq!(moved.rows_affected(), 1);
+    let last = wait_for("it is delivered", DEADLINE, || async {
+        let delivered = deliveries(&world, &ids[0], DeliveryState::Delivered).await;
+        delivered.into_iter().next().filter(|one| one.message_id == waiting.id)
+    })
+    .await;
+    assert_eq!(last.attempts, 1, "the first one is nobody's any more");
+    let again = receivers[0].got().into_iter().filter(|got| got.id == waiting.id).count();
+    assert_eq!((again, receivers[0].got().len()), (2, MESSAGES + 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,6 +332,34 @@ async fn alerts_are_raised_and_cleared_and_a_held_network_is_told() {
     let db = database(&world).await;
     run(&db, "UPDATE lifecycle.stream_cursor SET held_l1 = 7").await;
     receiver.until("the hold", |got| got.kind() == "network.held").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_raises_the_alert_and_every_alert_stands_on_a_metric_that_is_there() {
+    let telemetry = telemetry::init("lifecycle", &TelemetryConfig::default()).ok();
+    let world = World::with(notifying()).await;
+    let value = |start: &str| {
+        let text = metrics_text().unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(start))?;
+        line.rsplit(' ').next()?.parse::<f64>().ok()
+    };
+    let named: BTreeSet<&str> = ALERTS
+        .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+        .filter(|word| word.starts_with("lifecycle_"))
+        .collect();
+    assert!(named.len() >= 3, "{named:?}");
+    for metric in named {
+        let what = format!("{metric}, which stands in an alert, is exported before anything has happened");
+        wait_until(&what, DEADLINE, || async { value(metric).is_some() }).await;
+    }
+    let dead = || value("lifecycle_webhook_deliveries_total{outcome=\"dead\"").expect("it is exported");
+    let before = dead();
+    let gone = Receiver::start().await;
+    gone.status(410);
+    let (webhook, _) = create(&world, &gone, &["webhook.test"]).await;
+    test(&world, &webhook.id).await;
+    wait_until("it is counted", DEADLINE, || async { dead() > before }).await;
+    drop(telemetry);
 }
 
 #[tokio::test(flavor = "multi_thread")]

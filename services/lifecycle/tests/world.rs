@@ -123,8 +123,8 @@ impl World {
     }
 
     /// Starts another replica on the same database.
-    pub async fn second_replica(&mut self) {
-        let (second, _) = run(self.settings(), &self.pki, &self.db, self.addresses, quick()).await;
+    pub async fn second_replica(&mut self, config: Config) {
+        let (second, _) = run(self.settings(), &self.pki, &self.db, self.addresses, config).await;
         self.second = Some(second);
     }
 

@@ -18,6 +18,7 @@ use crate::db::delivery::{self, Due};
 use crate::db::{SCHEMA, notification, webhook, webhook_secret};
 use crate::error::Error;
 use crate::fleet::Fleet;
+use crate::metrics::DEAD;
 use crate::reconcile::lease::until_stopped;
 
 /// Name of the lease.
@@ -184,7 +185,7 @@ impl Courier<'_> {
             Next::Again { .. } => "failed",
             Next::Gone | Next::Dead => {
                 tracing::warn!(webhook.id = %due.webhook, "notification {} is dead for webhook {}: {words}", due.position, due.webhook);
-                "dead"
+                DEAD
             }
         };
         self.fleet.metrics.delivery(outcome);

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::amount::Metis;
 use crate::operation::Operation;
 
+/// What the identities of people begin with. Any other speaks for somebody whom it does not name: the gateway for its API
+/// keys, a service for its rules.
+pub const PERSON: &str = "operator:";
+
 /// Separates these digests from every other use of keccak256.
 const OPERATION_TAG: &[u8] = b"sequencer.lifecycle.operation.v1";
 
@@ -63,6 +67,9 @@ pub enum RuleInvalid {
         /// Named.
         approvers: usize,
     },
+    /// Who is not named could be anybody, also whoever asked.
+    #[error("`{0}` is no person: name approvers as operator:alice")]
+    NoPerson(String),
     /// A typo would leave the operation unguarded.
     #[error("`{0}` is no operation")]
     UnknownKind(String),
@@ -80,6 +87,9 @@ impl Rule {
         }
         if !approvers.is_empty() && approvers.len() < *needed as usize {
             return Err(RuleInvalid::TooFewApprovers { needed: *needed, approvers: approvers.len() });
+        }
+        if let Some(other) = approvers.iter().find(|approver| !approver.starts_with(PERSON)) {
+            return Err(RuleInvalid::NoPerson(other.clone()));
         }
         match self.kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
             Some(kind) => Err(RuleInvalid::UnknownKind(kind.clone())),
@@ -145,6 +155,9 @@ pub fn unmet<'a>(
 /// Why somebody may not decide.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MayNotDecide {
+    /// It speaks for others and does not say for whom.
+    #[error("{0} speaks for others: a decision needs the person's own certificate")]
+    NoPerson(String),
     /// Four eyes are two pairs.
     #[error("{0} asked for it and cannot approve it")]
     Requester(String),
@@ -162,6 +175,9 @@ pub fn may_decide(
     requester: &str,
     identity: &str,
 ) -> Result<(), MayNotDecide> {
+    if !identity.starts_with(PERSON) {
+        return Err(MayNotDecide::NoPerson(identity.to_owned()));
+    }
     if requester == identity {
         return Err(MayNotDecide::Requester(identity.to_owned()));
     }

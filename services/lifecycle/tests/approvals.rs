@@ -1,5 +1,6 @@
 //! Operations that others must approve: bound to their content, by different identities, in time.
 
+use api::lifecycle::v1::lifecycle_service_client::LifecycleServiceClient;
 use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::*;
 use lifecycle::{ApprovalRule, Approvals, Config};
@@ -76,6 +77,13 @@ async fn two_others_must_approve_exactly_what_waits() {
     // What waits for people keeps nothing else out.
     let recipient = address("recipient").to_string();
     world.done(&sequencer, Parameters::SetRecipient(SetRecipientParameters { recipient })).await;
+    // The gateway speaks for its API keys and names none of them.
+    let named =
+        ApproveOperationRequest { id: id.clone(), digest: read.clone(), reason: "for bob".to_owned() };
+    let mut gateway = LifecycleServiceClient::new(world.peer_as("gateway"));
+    let refused = gateway.approve_operation(named).await.unwrap_err();
+    assert_eq!(refusal_of(&refused).unwrap().reason, "PERMISSION_DENIED");
+    assert_eq!(world.operation(&id).await.terms.unwrap().approvals.len(), 1);
     approve(&world, "bob", &id, &read).await.unwrap();
     let done = world.until_state(&id, OperationState::Confirmed).await;
     let states: Vec<_> = done.steps.iter().map(|step| step.state()).collect();

@@ -4,12 +4,16 @@ fn of(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
+fn people(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| format!("{PERSON}{name}")).collect()
+}
+
 fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 fn two_of(approvers: &[&str]) -> Requirement {
-    Requirement { needed: 2, approvers: of(approvers) }
+    Requirement { needed: 2, approvers: people(approvers) }
 }
 
 #[test]
@@ -39,22 +43,34 @@ fn a_rule_applies_by_kind_label_and_amount() {
 
 #[test]
 fn every_rule_that_applies_must_be_met() {
-    let asked = BTreeSet::from([two_of(&[]), Requirement { needed: 1, approvers: of(&["carol"]) }]);
-    assert!(unmet(&asked, &of(&["alice", "bob"])).is_some(), "carol has not");
-    assert!(unmet(&asked, &of(&["carol"])).is_some(), "two are needed");
-    assert!(unmet(&asked, &of(&["carol", "bob"])).is_none());
+    let asked = BTreeSet::from([two_of(&[]), Requirement { needed: 1, approvers: people(&["carol"]) }]);
+    assert!(unmet(&asked, &people(&["alice", "bob"])).is_some(), "carol has not");
+    assert!(unmet(&asked, &people(&["carol"])).is_some(), "two are needed");
+    assert!(unmet(&asked, &people(&["carol", "bob"])).is_none());
     assert!(unmet(&BTreeSet::new(), &BTreeSet::new()).is_none());
 }
 
 #[test]
 fn neither_the_requester_nor_a_stranger_decides() {
     let asked = BTreeSet::from([two_of(&["alice", "bob", "carol"])]);
-    assert_eq!(may_decide(&asked, "alice", "alice"), Err(MayNotDecide::Requester("alice".to_owned())));
-    assert_eq!(
-        may_decide(&asked, "alice", "mallory"),
-        Err(MayNotDecide::NotAnApprover("mallory".to_owned()))
-    );
-    assert_eq!(may_decide(&asked, "alice", "bob"), Ok(()));
+    let alice = "operator:alice";
+    assert_eq!(may_decide(&asked, alice, alice), Err(MayNotDecide::Requester(alice.to_owned())));
+    let mallory = "operator:mallory";
+    assert_eq!(may_decide(&asked, alice, mallory), Err(MayNotDecide::NotAnApprover(mallory.to_owned())));
+    assert_eq!(may_decide(&asked, alice, "operator:bob"), Ok(()));
+    assert_eq!(may_decide(&asked, "gateway", alice), Ok(()), "who asked is not known, who decides is");
+}
+
+#[test]
+fn who_speaks_for_others_decides_nothing() {
+    let anybody = BTreeSet::from([two_of(&[])]);
+    for identity in ["gateway", "rewards", "anonymous", "operator"] {
+        let refused = may_decide(&anybody, "operator:alice", identity);
+        assert_eq!(refused, Err(MayNotDecide::NoPerson(identity.to_owned())));
+        let approvers = &of(&[identity]) | &people(&["bob"]);
+        let rule = Rule { requirement: Requirement { needed: 2, approvers }, ..Rule::default() };
+        assert_eq!(rule.check(), Err(RuleInvalid::NoPerson(identity.to_owned())));
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod history;
 mod hold;
 mod input;
 mod lanes;
+mod listing;
 mod operations;
 mod prepared;
 mod reorg;

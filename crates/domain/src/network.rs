@@ -134,15 +134,6 @@ pub enum Variant {
     Unknown,
 }
 
-/// What `setSequencerOwner` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnerChange {
-    /// The caller is whitelisted; nothing is asked of the new owner, who may end up with two sequencers.
-    CallerWhitelisted,
-    /// The new owner is whitelisted and owns nothing; nothing is asked of the caller.
-    NewOwnerWhitelistedAndFree,
-}
-
 impl Variant {
     /// Recorded implementations of the pool, each on its chain.
     const RECORDED: [(u64, Address, Self); 4] = [
@@ -180,24 +171,6 @@ impl Variant {
         match self {
             Self::Main => Some(false),
             Self::Mainnet => Some(true),
-            Self::V1 | Self::Unknown => None,
-        }
-    }
-
-    /// Whether a part of the lock can be withdrawn; `None` if only a simulation can tell.
-    pub fn has_withdraw(self) -> Option<bool> {
-        match self {
-            Self::Main | Self::Mainnet => Some(true),
-            Self::V1 => Some(false),
-            Self::Unknown => None,
-        }
-    }
-
-    /// What an owner change asks for; `None` if only a simulation can tell.
-    pub fn owner_change(self) -> Option<OwnerChange> {
-        match self {
-            Self::Main => Some(OwnerChange::NewOwnerWhitelistedAndFree),
-            Self::Mainnet => Some(OwnerChange::CallerWhitelisted),
             Self::V1 | Self::Unknown => None,
         }
     }

@@ -144,12 +144,15 @@ async fn raise(
     let balances = balances(chain, said, &positions).await;
     let place = cursor::of(&fleet.db, &chain.name).await?;
     let head = place.as_ref().and_then(head);
-    let standing = flag::of_many(&fleet.db, &managed).await?;
+    let mut standing = HashMap::<Uuid, Vec<flag::Row>>::new();
+    for flag in flag::of_many(&fleet.db, &managed).await? {
+        standing.entry(flag.sequencer).or_default().push(flag);
+    }
+    let listed = whitelist::all_of(&fleet.db, &chain.name).await?;
     for position in positions {
         let id = position.sequencer;
-        let whitelisted = whitelist::of(&fleet.db, &chain.name, position.owner.0).await?;
         let conditions = Conditions {
-            whitelisted,
+            whitelisted: listed.contains(&position.owner.0),
             nonces: nonces(fleet, chain, said, &position, head).await?,
             missed_turn: head.and_then(|head| missed_turn(said, &position, head)),
             eth: balances.get(&position.owner.0).map(|eth| (*eth, least)),
@@ -158,7 +161,7 @@ async fn raise(
         let mut raised: Vec<(String, String)> =
             flags(&conditions).into_iter().map(|(flag, why)| (flag.name().to_owned(), why)).collect();
         raised.sort_unstable();
-        let before = standing.iter().filter(|flag| flag.sequencer == id);
+        let before = standing.get(&id).into_iter().flatten();
         if before.map(|flag| (&flag.name, &flag.reason)).eq(raised.iter().map(|(name, why)| (name, why))) {
             continue;
         }

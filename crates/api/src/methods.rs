@@ -59,7 +59,7 @@ const fn stream(name: &'static str, identities: &'static [&'static str]) -> Meth
     }
 }
 
-/// The same for whole archives.
+/// The same for whole archives and whole fleets.
 const fn bulk(row: Method) -> Method {
     Method { deadline: Deadline::Bulk, ..row }
 }
@@ -193,12 +193,8 @@ pub const GRPC: &[Method] = &[
     // lifecycle: approvals, fleets, schedules
     repeatable("/sequencer.lifecycle.v1.LifecycleService/ApproveOperation", OPERATORS),
     repeatable("/sequencer.lifecycle.v1.LifecycleService/RejectOperation", OPERATORS),
-    Method {
-        deadline: Deadline::Write,
-        cost: 50,
-        ..read("/sequencer.lifecycle.v1.FleetService/PlanFleet", OPERATORS)
-    },
-    Method { cost: 50, ..repeatable("/sequencer.lifecycle.v1.FleetService/CreateFleet", OPERATORS) },
+    Method { cost: 50, ..bulk(read("/sequencer.lifecycle.v1.FleetService/PlanFleet", OPERATORS)) },
+    Method { cost: 50, ..bulk(repeatable("/sequencer.lifecycle.v1.FleetService/CreateFleet", OPERATORS)) },
     read("/sequencer.lifecycle.v1.FleetService/GetFleet", OPERATORS),
     read("/sequencer.lifecycle.v1.FleetService/ListFleets", OPERATORS),
     read("/sequencer.lifecycle.v1.FleetService/ListFleetMembers", OPERATORS),

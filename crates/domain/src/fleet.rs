@@ -127,6 +127,29 @@ pub fn next(
     within_budget(terms, members, place)
 }
 
+/// The places of at most `most` members that may begin together, each counted as begun in `members`, and what would come
+/// next. Canaries go one by one: the first that is refused keeps the others back.
+pub fn together(
+    terms: &Terms,
+    members: &mut [Member],
+    passed_over: &[usize],
+    exits: Option<Exits>,
+    mut since_last: Option<u64>,
+    most: usize,
+) -> (Vec<usize>, Next) {
+    let mut places: Vec<usize> = Vec::new();
+    loop {
+        let then = next(terms, members, passed_over, exits, since_last);
+        let full = places.len() >= most || places.last().is_some_and(|place| *place < terms.canary);
+        let (Next::Begin(place), false) = (then, full) else { return (places, then) };
+        if let Member::Planned(cost) = members[place] {
+            members[place] = Member::Open(cost);
+        }
+        places.push(place);
+        since_last = Some(0);
+    }
+}
+
 fn within_budget(terms: &Terms, members: &[Member], place: usize) -> Next {
     let needed = match members[place] {
         Member::Planned(most) => most,

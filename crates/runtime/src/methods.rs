@@ -13,7 +13,8 @@ pub enum Deadline {
     Read,
     /// Something is stored, signed or sent.
     Write,
-    /// A whole archive goes in or out: many times the bytes and the time of anything else, so few run at once.
+    /// A whole archive goes in or out, or a whole fleet is checked: many times the bytes or the time of anything else, so
+    /// few run at once.
     Bulk,
     /// Open until one side ends it.
     Stream,

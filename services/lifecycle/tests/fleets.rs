@@ -215,7 +215,8 @@ async fn killed_at(point: Point) {
     world.restart(Config { failpoints: [(point, Action::Pause)].into(), ..quick() }).await;
     let signed = world.keys.nonces_signed();
     let fleet = begin(&world, &FleetSpec { canary: 0, ..claims() }).await;
-    let begun = u32::from(point == Point::AfterMember);
+    // Both begin at once: behind the point neither of them or both are stored.
+    let begun = 2 * u32::from(point == Point::AfterMember);
     wait_for("it stands at the point", DEADLINE, || async {
         world.l1.link.mine(1).await.unwrap();
         Some(get(&world, &fleet.id).await).filter(|one| one.open + one.confirmed == begun)

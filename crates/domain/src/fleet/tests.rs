@@ -89,6 +89,30 @@ fn who_waits_for_something_of_its_own_is_passed_over() {
 }
 
 #[test]
+fn those_who_begin_together_keep_every_limit_as_if_one_by_one() {
+    let many = Terms { in_flight_max: 5, ..TERMS };
+    let begun = |terms: &Terms, exits, mut members: Vec<Member>| {
+        let (places, then) = together(terms, &mut members, &[], exits, None, 3);
+        assert!(places.iter().all(|place| members[*place] == open()), "they count as begun");
+        (places, then)
+    };
+    let rest = |count| [vec![confirmed()], vec![planned(); count]].concat();
+    assert_eq!(begun(&many, None, rest(9)), (vec![1, 2, 3], Next::Begin(4)), "not more than asked for");
+    assert_eq!(begun(&many, None, rest(2)), (vec![1, 2], Next::Wait(Wait::Results)));
+    let two = Terms { in_flight_max: 2, ..TERMS };
+    assert_eq!(begun(&two, None, rest(9)), (vec![1, 2], Next::Wait(Wait::InFlight)));
+    let slow = Terms { interval_secs: 60, ..many.clone() };
+    assert_eq!(begun(&slow, None, rest(9)), (vec![1], Next::Wait(Wait::Interval(60))));
+    let poor = Terms { budget: Some(Eth::wei(24)), ..many.clone() };
+    let stops = Next::Budget { used: Eth::wei(24), needed: Eth::wei(10) };
+    assert_eq!(begun(&poor, None, rest(9)), (vec![1, 2], stops));
+    let exits = Some(Exits { active: 10, exiting: 2 });
+    assert_eq!(begun(&many, exits, rest(9)), (vec![1, 2], Next::Wait(Wait::Exits)));
+    let canaries = Terms { canary: 2, ..many };
+    assert_eq!(begun(&canaries, None, vec![planned(); 4]), (vec![0], Next::Begin(1)), "canaries one by one");
+}
+
+#[test]
 fn it_is_done_when_every_member_is_final() {
     assert_eq!(decide(&TERMS, &[confirmed(), Member::Ended(Eth::ZERO), Member::Refused]), Next::Done);
     assert_eq!(decide(&TERMS, &[confirmed(), open()]), Next::Wait(Wait::Results));

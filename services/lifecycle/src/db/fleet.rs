@@ -185,24 +185,27 @@ pub const REFUSED: &str = "REFUSED";
 /// The fleet operation ended before its turn.
 pub const NOT_BEGUN: &str = "NOT_BEGUN";
 
-/// Stores a member.
-pub async fn insert_member<C: ConnectionTrait>(tx: &C, row: &Member) -> Result<(), Error> {
-    let Member { fleet, place, sequencer, name, state, reason, reason_code, request_id, fee_max, .. } =
-        row.clone();
+/// Stores the members of one.
+pub async fn insert_members<C: ConnectionTrait>(tx: &C, rows: &[Member]) -> Result<(), Error> {
+    let texts = |of: fn(&Member) -> String| rows.iter().map(of).collect::<Vec<String>>();
+    let ids = |of: fn(&Member) -> Uuid| rows.iter().map(of).collect::<Vec<Uuid>>();
     let sql = "INSERT INTO lifecycle.fleet_member (fleet, place, sequencer, name, state, reason, reason_code, \
-               request_id, fee_max) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)";
+               request_id, fee_max) SELECT fleet, place, sequencer, name, state, reason, reason_code, request_id, \
+               fee_max::numeric FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::text[], $6::text[], \
+               $7::text[], $8::uuid[], $9::text[]) AS member \
+               (fleet, place, sequencer, name, state, reason, reason_code, request_id, fee_max)";
     let values = [
-        fleet.into(),
-        place.into(),
-        sequencer.into(),
-        name.into(),
-        state.into(),
-        reason.into(),
-        reason_code.into(),
-        request_id.into(),
-        fee_max.into(),
+        ids(|row| row.fleet).into(),
+        rows.iter().map(|row| row.place).collect::<Vec<i32>>().into(),
+        ids(|row| row.sequencer).into(),
+        texts(|row| row.name.clone()).into(),
+        texts(|row| row.state.clone()).into(),
+        texts(|row| row.reason.clone()).into(),
+        texts(|row| row.reason_code.clone()).into(),
+        ids(|row| row.request_id).into(),
+        texts(|row| row.fee_max.0.to_string()).into(),
     ];
-    execute(tx, "storing a member of a fleet", sql, values).await?;
+    execute(tx, "storing the members of a fleet", sql, values).await?;
     Ok(())
 }
 

@@ -72,9 +72,7 @@ async fn store_all<C: ConnectionTrait>(
     members: &[Member],
 ) -> Result<CreateFleetResponse, Error> {
     table::insert(tx, &row).await?;
-    for member in members {
-        table::insert_member(tx, member).await?;
-    }
+    table::insert_members(tx, members).await?;
     // Wakes the loops of every replica.
     store::notify::notify(tx, operation::CHANNEL, &row.id.to_string()).await?;
     Ok(CreateFleetResponse { fleet: Some(view::fleet_of(tx, row).await?) })

@@ -10,7 +10,7 @@ use domain::amount::Eth;
 use domain::approval::{Requirement, digest_of};
 use domain::network::Variant;
 use domain::operation::Operation;
-use domain::{approval, exit};
+use domain::{approval, exit, preflight};
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 use runtime::errors::Refusal;
@@ -161,9 +161,14 @@ async fn member(
         fee_max: fee_max(fleet, &plan),
         requirements: terms::requirements(fleet, &standing, &operation, facts),
         exits: counts.then_some((facts.active, facts.exiting)),
-        checks: plan.checks.into_iter().map(convert::wire_check).collect(),
+        // All of them for a thousand members are more than an answer may hold.
+        checks: plan.checks.into_iter().filter(is_broken).map(convert::wire_check).collect(),
         ..nothing
     })
+}
+
+fn is_broken(check: &preflight::Check) -> bool {
+    check.verdict != preflight::Verdict::Pass
 }
 
 fn left_out(member: Planned, refusal: &Refusal) -> Planned {

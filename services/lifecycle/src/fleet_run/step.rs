@@ -7,8 +7,9 @@ use api::reasons;
 use chain::rpc::{BlockId, call};
 use chain::views;
 use domain::amount::Eth;
-use domain::fleet::{Exits, Member as Standing, Next, Wait, next};
+use domain::fleet::{Exits, Member as Standing, Next, Wait, together};
 use domain::network::Variant;
+use futures::{StreamExt, stream};
 use store::column::Wei;
 use store::in_transaction;
 use uuid::Uuid;
@@ -27,15 +28,29 @@ use crate::reconcile::agenda::Agenda;
 const WAITS_FOR: [&str; 5] =
     ["OPERATION_IN_FLIGHT", "EXIT_RESTRICTED", "ETH_TOO_LOW", "POOL_PAUSED", "SIMULATION_UNAVAILABLE"];
 
+/// Members whose checks run at once: each asks L1 several times, and the pacing is kept all the same.
+const AT_ONCE: usize = 8;
+
 /// One look at every unfinished fleet operation of a network.
 pub async fn look(agenda: &Agenda<'_>) -> Result<(), Error> {
     for row in table::unfinished(&agenda.fleet.db, &agenda.chain.name).await? {
-        if row.state == table::RUNNING {
-            run(agenda, row.id).await?;
-        } else if row.approve_by.is_some_and(|by| by <= agenda.fleet.clock.now()) {
-            let code = reasons::OPERATION_EXPIRED.name;
-            end(agenda, &row, table::EXPIRED, "it was not approved in time", code).await?;
+        match one(agenda, &row).await {
+            Ok(()) => {}
+            Err(error) if error.is_fenced() => return Err(error),
+            // What could not be read says nothing of the others: the look is made again.
+            Err(error) => tracing::warn!("fleet operation {} waits: {}", row.id, runtime::report(&error)),
         }
+    }
+    Ok(())
+}
+
+async fn one(agenda: &Agenda<'_>, row: &Row) -> Result<(), Error> {
+    if row.state == table::RUNNING {
+        return run(agenda, row.id).await;
+    }
+    if row.approve_by.is_some_and(|by| by <= agenda.fleet.clock.now()) {
+        let code = reasons::OPERATION_EXPIRED.name;
+        return end(agenda, row, table::EXPIRED, "it was not approved in time", code).await;
     }
     Ok(())
 }
@@ -50,45 +65,73 @@ enum Turn {
     Stopped,
 }
 
+/// Begins all that may begin now. Members and counts are read once: what begins, waits or is refused meanwhile is only
+/// this look's own doing.
 async fn run(agenda: &Agenda<'_>, id: Uuid) -> Result<(), Error> {
+    let Some(row) = table::of_id(&agenda.fleet.db, id).await? else { return Ok(()) };
+    let asked = spec::stored(&row.spec)?;
+    let members = members(agenda, &row).await?;
+    let mut standing = standing(agenda, &members).await?;
+    let exits = exits(agenda, &row).await?;
     let mut passed_over = Vec::new();
-    // Every round begins, refuses or passes over one member.
-    for _ in 0..=spec::MEMBERS_MAX {
+    // Every round begins, refuses or passes over at least one member.
+    for _ in 0..=members.len() {
+        // A pause counts at once, and so does another budget.
         let Some(row) = table::of_id(&agenda.fleet.db, id).await? else { return Ok(()) };
         if row.state != table::RUNNING {
             return Ok(());
         }
-        let asked = spec::stored(&row.spec)?;
-        let members = members(agenda, &row).await?;
-        let standing = standing(agenda, &members).await?;
         let since = row
             .begun_time
             .map(|begun| u64::try_from((agenda.fleet.clock.now() - begun).whole_seconds()).unwrap_or(0));
         let terms = spec::terms(&asked, row.fee_budget.map(|wei| wei.0));
-        let exits = exits(agenda, &row).await?;
-        match next(&terms, &standing, &passed_over, exits, since) {
-            Next::Begin(place) => match begin(agenda, &row, &asked, &members[place]).await? {
-                Turn::Begun | Turn::Refused => {}
-                Turn::Waits => passed_over.push(place),
+        let (places, then) = together(&terms, &mut standing, &passed_over, exits, since, AT_ONCE);
+        if places.is_empty() {
+            return settle(agenda, &row, then, &members, &passed_over).await;
+        }
+        let each = places.into_iter().map(|place| {
+            let begun = begin(agenda, &row, &asked, &members[place]);
+            async move { (place, begun.await) }
+        });
+        let turns: Vec<_> = stream::iter(each).buffer_unordered(AT_ONCE).collect().await;
+        for (place, turn) in turns {
+            match turn? {
+                Turn::Begun => {}
+                Turn::Waits => {
+                    standing[place] = Standing::Planned(Eth(members[place].fee_max.0));
+                    passed_over.push(place);
+                }
+                Turn::Refused => standing[place] = Standing::Refused,
                 Turn::Stopped => return Ok(()),
-            },
-            Next::Wait(wait) => return waits(agenda, &row, &words(wait, &members, &passed_over)).await,
-            Next::CanaryFailed(place) => {
-                let reason =
-                    format!("canary {} was not confirmed: the rest is not begun", members[place].name);
-                let code = reasons::FLEET_CANARY_FAILED.name;
-                return end(agenda, &row, table::FAILED, &reason, code).await;
             }
-            Next::Budget { used, needed } => {
-                let reason = format!(
-                    "the fee budget stops it: {used} ETH are spent or reserved, the next needs at most {needed}"
-                );
-                return end(agenda, &row, table::PAUSED, &reason, reasons::FLEET_BUDGET.name).await;
-            }
-            Next::Done => return end(agenda, &row, table::DONE, "every member has its result", "").await,
         }
     }
     Ok(())
+}
+
+/// Does what is to be done where nobody may begin.
+async fn settle(
+    agenda: &Agenda<'_>,
+    row: &Row,
+    then: Next,
+    members: &[Member],
+    passed_over: &[usize],
+) -> Result<(), Error> {
+    match then {
+        Next::Begin(_) => Ok(()),
+        Next::Wait(wait) => waits(agenda, row, &words(wait, members, passed_over)).await,
+        Next::CanaryFailed(place) => {
+            let reason = format!("canary {} was not confirmed: the rest is not begun", members[place].name);
+            end(agenda, row, table::FAILED, &reason, reasons::FLEET_CANARY_FAILED.name).await
+        }
+        Next::Budget { used, needed } => {
+            let reason = format!(
+                "the fee budget stops it: {used} ETH are spent or reserved, the next needs at most {needed}"
+            );
+            end(agenda, row, table::PAUSED, &reason, reasons::FLEET_BUDGET.name).await
+        }
+        Next::Done => end(agenda, row, table::DONE, "every member has its result", "").await,
+    }
 }
 
 /// Members that are to be done, in order, with what those cost that are final.

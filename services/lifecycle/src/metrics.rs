@@ -3,6 +3,8 @@
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
 use opentelemetry::{KeyValue, global};
 
+use crate::reconcile::foreign::Kind;
+
 /// The outcome of a delivery that was given up.
 pub const DEAD: &str = "dead";
 
@@ -69,7 +71,9 @@ impl Metrics {
     pub fn begin<'a>(&self, networks: impl Iterator<Item = &'a String>) {
         self.deliveries.add(0, &[KeyValue::new("outcome", DEAD)]);
         for name in networks {
-            self.foreign_nonces.add(0, &[network(name)]);
+            for kind in Kind::ALL {
+                self.foreign_nonces.add(0, &[network(name), KeyValue::new("kind", kind.name())]);
+            }
         }
     }
 

@@ -28,6 +28,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::SameCall, Self::Cancel, Self::Wallet, Self::Other, Self::Unknown];
+
     /// For metrics.
     pub const fn name(self) -> &'static str {
         match self {

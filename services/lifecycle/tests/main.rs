@@ -8,6 +8,7 @@
 mod approvals;
 mod crashes;
 mod fakes;
+mod faults;
 mod flags;
 mod fleets;
 mod history;

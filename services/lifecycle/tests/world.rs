@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ use crate::fakes::keys::FakeKeys;
 pub const DEADLINE: Duration = Duration::from_secs(60);
 /// The one network of these tests.
 pub const NETWORK: &str = "devnet";
-const TRUST_DOMAIN: &str = "metis.test";
+pub const TRUST_DOMAIN: &str = "metis.test";
+const OPERATOR: &str = "operator/test";
 
 /// Everything of one test.
 pub struct World {
@@ -49,18 +51,19 @@ pub struct World {
     pub db: TestDb,
     pub client: LifecycleServiceClient<Peer>,
     variant: Variant,
-    anvil: Anvil,
+    pub anvil: Anvil,
     pki: Pki,
-    addresses: Addresses,
+    pub addresses: Addresses,
     instance: Option<Instance>,
     second: Option<Instance>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
+/// Where the fakes listen.
 #[derive(Clone, Copy)]
-struct Addresses {
-    indexer: SocketAddr,
-    keys: SocketAddr,
+pub struct Addresses {
+    pub indexer: SocketAddr,
+    pub keys: SocketAddr,
 }
 
 /// A running service in a runtime of its own, so that dropping the runtime kills it where it stands.
@@ -88,6 +91,13 @@ impl World {
 
     /// The configuration says that the pool is of this variant; the contracts are of variant `main`.
     pub async fn of_variant(config: Config, variant: Variant) -> Self {
+        let mut world = Self::without_service(variant).await;
+        world.restart(config).await;
+        world
+    }
+
+    /// Everything but the service.
+    pub async fn without_service(variant: Variant) -> Self {
         runtime::install_crypto_provider();
         let anvil = Anvil::start(testkit::anvil::Options::default()).await.expect("anvil starts");
         let l1 = deploy_l1(&anvil, L1Options::default()).await.expect("the contracts are deployed");
@@ -101,7 +111,8 @@ impl World {
             keys: serve_keys(&pki, keys.clone()).await,
         };
         let db = testkit::database().await;
-        let (instance, client) = run(settings, &pki, &db, addresses, config).await;
+        let (_, nowhere) = socket().await;
+        let client = LifecycleServiceClient::new(channel(nowhere, "lifecycle", tls(&pki, OPERATOR)));
         Self {
             variant,
             l1,
@@ -112,14 +123,26 @@ impl World {
             anvil,
             pki,
             addresses,
-            instance: Some(instance),
+            instance: None,
             second: None,
-            _dir: dir,
+            dir,
         }
     }
 
-    fn settings(&self) -> Network {
+    /// The network as a service is told of it.
+    pub fn settings(&self) -> Network {
         network(&self.anvil, &self.l1, self.variant)
+    }
+
+    /// A folder with the authority and the certificates of the service, for processes.
+    pub fn folder(&self) -> &Path {
+        self.pki.identity("lifecycle").expect("a certificate");
+        self.dir.path()
+    }
+
+    /// From now on the service is looked for there.
+    pub fn look_at(&mut self, address: SocketAddr) {
+        self.client = LifecycleServiceClient::new(channel(address, "lifecycle", tls(&self.pki, OPERATOR)));
     }
 
     /// Starts another replica on the same database.
@@ -316,7 +339,8 @@ fn tls(pki: &Pki, name: &str) -> Arc<Tls> {
     .expect("certificates")
 }
 
-async fn socket() -> (TcpListener, SocketAddr) {
+/// A free port of ours.
+pub async fn socket() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     (listener, address)
@@ -370,7 +394,7 @@ async fn run(
         (address, clock)
     });
     let (address, clock) = started.await.expect("the service starts");
-    let peer = channel(address, "lifecycle", tls(pki, "operator/test"));
+    let peer = channel(address, "lifecycle", tls(pki, OPERATOR));
     (Instance { runtime, peer: peer.clone(), address, clock }, LifecycleServiceClient::new(peer))
 }
 

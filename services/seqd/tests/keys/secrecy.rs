@@ -19,10 +19,10 @@ use keys::crypto::SecretKey;
 use keys::import::{keystore, priv_validator};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
-use testkit::TestDb;
+use testkit::{TestDb, wait_for};
 use tonic::{Response, Status};
 
-use super::process::{Client, Place, sign};
+use super::process::{Client, Place, SOON, sign};
 
 const PASSPHRASE: &str = "canary-passphrase-7d1f";
 const EXPORT_PASSPHRASE: &str = "canary-export-passphrase-92ab";
@@ -170,8 +170,12 @@ async fn a_service_writes_no_core_file_and_says_whether_its_secrets_are_kept_out
     let status = proc("status");
     let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
     let is_locked = locked.trim() != "0 kB";
-    let told = place.metrics().await;
-    let told = told.lines().find(|line| line.starts_with("keys_memory_locked")).unwrap();
+    let told = || async {
+        let metrics = place.metrics().await;
+        metrics.lines().find(|line| line.starts_with("keys_memory_locked")).map(str::to_owned)
+    };
+    // The service looks for the first time a moment after it is ready.
+    let told = wait_for("the service says whether they are locked", SOON, told).await;
     assert_eq!(told.ends_with(" 1"), is_locked, "{told}, {locked}");
 }
 

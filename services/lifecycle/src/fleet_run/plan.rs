@@ -161,7 +161,7 @@ async fn member(
         fee_max: fee_max(fleet, &plan),
         requirements: terms::requirements(fleet, &standing, &operation, facts),
         exits: counts.then_some((facts.active, facts.exiting)),
-        // All of them for a thousand members are more than an answer may hold.
+        // An answer is bounded, and a plan has up to a thousand members.
         checks: plan.checks.into_iter().filter(is_broken).map(convert::wire_check).collect(),
         ..nothing
     })

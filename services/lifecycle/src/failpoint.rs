@@ -2,8 +2,8 @@
 //!
 //! They are always compiled, so that what is tested is what runs, and refused at start unless every network is a
 //! devnet by its chain id. A point of a send is met on its first pass only, never when a restarted lane resumes it:
-//! the same configuration therefore stops a process once for each operation. Those before a receipt or a confirmation
-//! are met whenever that is about to be stored.
+//! the same configuration therefore stops a process once for each operation. Those around a receipt or a confirmation
+//! are met whenever one is stored, those of workflows whenever a member, a look or an admission has its turn.
 
 use std::collections::BTreeMap;
 

@@ -125,23 +125,6 @@ async fn an_approval_lapses_and_what_waits_too_long_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn approvals_survive_a_kill_between_them_and_before_admission() {
-    let stopped = Config {
-        failpoints: [(lifecycle::Point::BeforeAdmission, lifecycle::Action::Pause)].into(),
-        ..guarded()
-    };
-    let (mut world, _, exit) = pending().await;
-    let read = digest(&exit);
-    approve(&world, "alice", &exit.id, &read).await.unwrap();
-    world.restart(stopped).await;
-    approve(&world, "bob", &exit.id, &read).await.unwrap();
-    assert_eq!(world.operation(&exit.id).await.state(), OperationState::Scheduled);
-    world.restart(guarded()).await;
-    let done = world.until_state(&exit.id, OperationState::Confirmed).await;
-    assert_eq!(done.transactions.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_was_changed_after_its_approval_waits_again() {
     let (mut world, _, exit) = pending().await;
     let read = digest(&exit);

@@ -1,4 +1,4 @@
-//! One call for many sequencers: the plan, the canary, the limits, and what a kill in the middle does.
+//! One call for many sequencers: the plan, the canary, the limits. Kills in the middle: `faults/workflows.rs`.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use api::lifecycle::v1::fleet_service_client::FleetServiceClient;
 use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::*;
 use domain::amount::Metis;
-use lifecycle::{Action, ApprovalRule, Approvals, Config, Point};
+use lifecycle::{ApprovalRule, Approvals, Config};
 use runtime::client::Peer;
 use runtime::errors::refusal_of;
 use testkit::wait_for;
@@ -206,40 +206,6 @@ async fn an_interval_passes_between_two_members_and_a_pause_holds_the_next_back(
     let late = ResumeFleetRequest { id: fleet.id, ..ResumeFleetRequest::default() };
     let refused = client(&world).resume_fleet(late).await.unwrap_err();
     assert_eq!(refusal_of(&refused).unwrap().reason, "FLEET_STATE_WRONG");
-}
-
-async fn killed_at(point: Point) {
-    let names = ["alpha", "beta"];
-    let mut world = World::start().await;
-    fleet_of(&mut world, &names).await;
-    world.restart(Config { failpoints: [(point, Action::Pause)].into(), ..quick() }).await;
-    let signed = world.keys.nonces_signed();
-    let fleet = begin(&world, &FleetSpec { canary: 0, ..claims() }).await;
-    // Both begin at once: behind the point neither of them or both are stored.
-    let begun = 2 * u32::from(point == Point::AfterMember);
-    wait_for("it stands at the point", DEADLINE, || async {
-        world.l1.link.mine(1).await.unwrap();
-        Some(get(&world, &fleet.id).await).filter(|one| one.open + one.confirmed == begun)
-    })
-    .await;
-    world.restart(quick()).await;
-    let done = until(&world, &fleet.id, FleetState::Done).await;
-    assert_eq!(done.confirmed, 2);
-    assert_eq!(world.keys.nonces_signed() - signed, 2, "one claim for each member");
-    let list = ListOperationsRequest { page_size: 500, ..ListOperationsRequest::default() };
-    let operations = world.client.list_operations(list).await.unwrap().into_inner().operations;
-    let claims = operations.iter().filter(|one| one.kind == api::types::v1::OperationKind::Claim as i32);
-    assert_eq!(claims.count(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_before_a_member_is_stored_each_is_done_once() {
-    killed_at(Point::BeforeMember).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_after_a_member_is_stored_each_is_done_once() {
-    killed_at(Point::AfterMember).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

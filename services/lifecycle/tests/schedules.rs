@@ -1,15 +1,14 @@
-//! Schedules on a real chain: by its time, once for what was missed, and once whatever is killed.
+//! Schedules on a real chain: by its time, and once for what was missed. Kills in the middle: `faults/workflows.rs`.
 
 use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::schedule_rule::Rule;
 use api::lifecycle::v1::schedule_service_client::ScheduleServiceClient;
 use api::lifecycle::v1::*;
-use lifecycle::{Action, Config, Point};
 use runtime::client::Peer;
 use runtime::errors::refusal_of;
 use testkit::wait_for;
 
-use crate::world::{DEADLINE, World, address, lock, quick, request_id};
+use crate::world::{DEADLINE, World, address, lock, request_id};
 
 const DAY: u64 = 86_400;
 
@@ -146,39 +145,6 @@ async fn a_reward_is_compounded_into_the_principal() {
     let seq_id = world.l1.sequencer_of(owner).await.unwrap().unwrap();
     let record = world.l1.record(seq_id).await.unwrap().unwrap();
     assert!(record.reward.is_zero() && record.amount > domain::amount::Metis::whole(20_000));
-}
-
-async fn killed_at(point: Point) {
-    let mut world = World::start().await;
-    let id = locked(&mut world).await;
-    reward(&world).await;
-    world.restart(Config { failpoints: [(point, Action::Pause)].into(), ..quick() }).await;
-    let one = add(&world, &id, claim_daily(0, "")).await;
-    if point == Point::AfterRun {
-        wait_for("the claim is asked for", DEADLINE, || async {
-            let list = ListOperationsRequest { sequencer: id.clone(), ..ListOperationsRequest::default() };
-            let found = world.client.clone().list_operations(list).await.unwrap().into_inner().operations;
-            (found.len() == 2).then_some(())
-        })
-        .await;
-    }
-    assert!(runs(&world, &one.id).await.is_empty(), "it stands at the point");
-    world.restart(quick()).await;
-    let run = until_runs(&world, &one.id, 1).await;
-    world.until_state(&run[0].operation, OperationState::Confirmed).await;
-    let list = ListOperationsRequest { sequencer: id, ..ListOperationsRequest::default() };
-    let operations = world.client.list_operations(list).await.unwrap().into_inner().operations;
-    assert_eq!(operations.len(), 2, "the lock and one claim");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_before_the_operation_is_stored_a_look_acts_once() {
-    killed_at(Point::BeforeRun).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_after_the_operation_is_stored_a_look_acts_once() {
-    killed_at(Point::AfterRun).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,8 @@ pub struct World {
     pub anvil: Anvil,
     pki: Pki,
     pub addresses: Addresses,
+    /// Where the service is looked for.
+    service: SocketAddr,
     instance: Option<Instance>,
     second: Option<Instance>,
     dir: TempDir,
@@ -70,7 +72,6 @@ pub struct Addresses {
 struct Instance {
     runtime: tokio::runtime::Runtime,
     peer: Peer,
-    address: SocketAddr,
     clock: Clock,
 }
 
@@ -123,6 +124,7 @@ impl World {
             anvil,
             pki,
             addresses,
+            service: nowhere,
             instance: None,
             second: None,
             dir,
@@ -142,6 +144,7 @@ impl World {
 
     /// From now on the service is looked for there.
     pub fn look_at(&mut self, address: SocketAddr) {
+        self.service = address;
         self.client = LifecycleServiceClient::new(channel(address, "lifecycle", tls(&self.pki, OPERATOR)));
     }
 
@@ -167,14 +170,14 @@ impl World {
     /// Starts it again on the same database.
     pub async fn restart(&mut self, config: Config) {
         self.kill();
-        let (instance, client) = run(self.settings(), &self.pki, &self.db, self.addresses, config).await;
-        (self.instance, self.client) = (Some(instance), client);
+        let (instance, address) = run(self.settings(), &self.pki, &self.db, self.addresses, config).await;
+        self.instance = Some(instance);
+        self.look_at(address);
     }
 
     /// A channel to the service under this identity.
     pub fn peer_as(&self, identity: &str) -> Peer {
-        let address = self.instance.as_ref().expect("the service runs").address;
-        channel(address, "lifecycle", tls(&self.pki, identity))
+        channel(self.service, "lifecycle", tls(&self.pki, identity))
     }
 
     /// A client of another operator.
@@ -370,7 +373,7 @@ async fn run(
     db: &TestDb,
     addresses: Addresses,
     config: Config,
-) -> (Instance, LifecycleServiceClient<Peer>) {
+) -> (Instance, SocketAddr) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -395,7 +398,7 @@ async fn run(
     });
     let (address, clock) = started.await.expect("the service starts");
     let peer = channel(address, "lifecycle", tls(pki, OPERATOR));
-    (Instance { runtime, peer: peer.clone(), address, clock }, LifecycleServiceClient::new(peer))
+    (Instance { runtime, peer, clock }, address)
 }
 
 impl Drop for World {

@@ -29,9 +29,14 @@ pub enum Verb {
     Increase,
     Withdraw,
     Unlock,
+    /// The reward leaves.
+    Claim,
+    /// The reward becomes principal.
+    Compound,
 }
 
 impl Verb {
+    /// Those of single operations.
     const ALL: [Self; 4] = [Self::Lock, Self::Increase, Self::Withdraw, Self::Unlock];
     /// Those that approve first.
     const OF_TWO_STEPS: [Self; 2] = [Self::Lock, Self::Increase];
@@ -45,6 +50,10 @@ impl Verb {
             }
             Self::Withdraw => Parameters::Withdraw(WithdrawParameters { amount_wei: part() }),
             Self::Unlock => Parameters::Unlock(UnlockParameters { l2_gas: 0 }),
+            Self::Claim => Parameters::Claim(ClaimParameters { l2_gas: 0 }),
+            Self::Compound => {
+                Parameters::Increase(IncreaseParameters { amount_wei: String::new(), with_rewards: true })
+            }
         }
     }
 }

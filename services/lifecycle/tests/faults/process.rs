@@ -5,7 +5,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -55,9 +55,11 @@ impl Process {
         kill(Pid::from_raw(pid), signal).expect("it is ours");
     }
 
-    /// Whether it has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("it is ours").is_some()
+    /// Whether a failpoint has ended it; nothing else may.
+    pub fn has_aborted(&mut self) -> bool {
+        let Some(status) = self.child.try_wait().expect("it is ours") else { return false };
+        assert_eq!(status.signal(), Some(Signal::SIGABRT as i32), "it has ended: {status}");
+        true
     }
 
     /// What it has written.

@@ -16,7 +16,7 @@ use sqlx::Row;
 use testkit::contracts::{Action, node_key};
 use uuid::Uuid;
 
-use super::stage::{NETWORK, Stage};
+use super::stage::{EPOCH_BLOCKS, NETWORK, Stage};
 
 /// What is asked of a service at once while a stage is set up.
 const AT_ONCE: usize = 16;
@@ -86,6 +86,8 @@ pub async fn fund(stage: &Stage, owners: &[Address]) -> Result<()> {
 pub async fn known_to_consensus(stage: &Stage, members: &[Member]) -> Result<()> {
     for member in members {
         stage.l2.commit_epoch(member.signer.address()).await?;
+        // The epoch before the one that is queued must be over; the commit itself was one block.
+        stage.l2.link.mine(EPOCH_BLOCKS - 1).await?;
     }
     let begun = Instant::now();
     let mut sql = stage.sql().await?;

@@ -35,6 +35,8 @@ pub const NETWORK: &str = "bench";
 pub const BLOCK_GAS: u64 = 60_000_000;
 /// While a stage is set up everything fits in a block.
 const SETUP_GAS: u64 = 50_000_000_000;
+/// Blocks of an L2 epoch: the shortest that the contract takes.
+pub const EPOCH_BLOCKS: u64 = 2;
 /// Between blocks of L1.
 const BLOCK_SECS: u64 = 1;
 /// 36 seconds, as three blocks of mainnet.
@@ -82,7 +84,7 @@ impl Stage {
             ..options()
         });
         let second = second.await?;
-        let l2 = deploy_l2(&second, L2Options { epoch_blocks: 1, ..L2Options::default() }).await?;
+        let l2 = deploy_l2(&second, L2Options { epoch_blocks: EPOCH_BLOCKS, ..L2Options::default() }).await?;
         let database = world.database().await?;
         let file = world.path(&format!("{}.toml", database.name));
         let addresses = [local()?, local()?, local()?];

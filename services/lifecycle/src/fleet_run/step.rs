@@ -4,7 +4,7 @@
 use alloy_primitives::U256;
 use api::lifecycle::v1::{CreateOperationRequest, FleetSpec, OperationMode};
 use api::reasons;
-use chain::rpc::{BlockId, call};
+use chain::rpc::BlockId;
 use chain::views;
 use domain::amount::Eth;
 use domain::fleet::{Exits, Member as Standing, Next, Wait, together};
@@ -23,6 +23,7 @@ use crate::failpoint::Point;
 use crate::operations::create;
 use crate::operations::origin::{Asker, Origin};
 use crate::reconcile::agenda::Agenda;
+use crate::reconcile::budget;
 
 /// What a member waits for although its turn has come; others go on meanwhile.
 const WAITS_FOR: [&str; 5] =
@@ -141,8 +142,7 @@ async fn members(agenda: &Agenda<'_>, row: &Row) -> Result<Vec<Member>, Error> {
     for member in members.iter_mut().filter(|member| member.spent.is_none()) {
         let ended = state(member).is_some_and(State::is_final);
         let (Some(operation), true) = (member.operation, ended) else { continue };
-        // Without an answer of L1 the most it can have cost stays reserved.
-        let Ok(wei) = cost(agenda, operation).await else { continue };
+        let wei = cost(agenda, operation).await?;
         in_transaction(&agenda.fleet.db, |tx| {
             let (fleet, place) = (member.fleet, member.place);
             Box::pin(async move {
@@ -156,20 +156,11 @@ async fn members(agenda: &Agenda<'_>, row: &Row) -> Result<Vec<Member>, Error> {
     Ok(members)
 }
 
-/// What receipts say an operation has cost: gas, and the value of what succeeded.
+/// What receipts say an operation has cost.
 async fn cost(agenda: &Agenda<'_>, operation: Uuid) -> Result<Wei, Error> {
-    let mut sum = U256::ZERO;
-    for one in transaction::of_operation(&agenda.fleet.db, operation).await? {
-        let (Some(hash), Some(_)) = (one.hash, one.receipt_block) else { continue };
-        let receipt = agenda.chain.l1.ask(call::receipt(hash.0)).await?;
-        let receipt = receipt.ok_or(Error::Malformed { what: "the receipt of a mined transaction" })?;
-        let price = receipt.effective_gas_price.unwrap_or(one.max_fee.0);
-        sum = sum.saturating_add(U256::from(receipt.gas_used).saturating_mul(price));
-        if receipt.succeeded() {
-            sum = sum.saturating_add(one.value.0);
-        }
-    }
-    Ok(Wei(sum))
+    let calls = transaction::of_operation(&agenda.fleet.db, operation).await?;
+    let paid = calls.iter().filter_map(|call| call.paid);
+    Ok(Wei(paid.fold(U256::ZERO, |sum, wei| sum.saturating_add(wei.0))))
 }
 
 fn state(member: &Member) -> Option<State> {
@@ -202,10 +193,7 @@ async fn standing(agenda: &Agenda<'_>, members: &[Member]) -> Result<Vec<Standin
 /// The most that the calls of an operation can still cost with fees at the ceiling.
 fn committed(calls: &[transaction::Row], operation: Option<Uuid>, ceiling: U256) -> Eth {
     let mine = calls.iter().filter(|call| Some(call.operation) == operation);
-    Eth(mine.fold(U256::ZERO, |sum, call| {
-        let gas = U256::from(u64::try_from(call.gas_limit).unwrap_or(u64::MAX));
-        sum.saturating_add(gas.saturating_mul(ceiling)).saturating_add(call.value.0)
-    }))
+    Eth(mine.fold(U256::ZERO, |sum, call| sum.saturating_add(budget::cost_max(call, Wei(ceiling)))))
 }
 
 /// The counts of the BFT rule, where the contract may have it.

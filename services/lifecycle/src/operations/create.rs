@@ -252,7 +252,7 @@ async fn store_alone(fleet: &Fleet, asker: &Asker, taken: Taken) -> Result<Outco
         let taken = [taken.clone()];
         Box::pin(async move {
             asker.prove(&*tx).await?;
-            match intake::store(&*tx, METHOD, &taken).await?.pop() {
+            match intake::store(&*tx, &taken).await?.pop() {
                 Some(Outcome::InFlight) | None => Err(in_flight().into()),
                 Some(outcome) => Ok::<_, Error>(outcome),
             }

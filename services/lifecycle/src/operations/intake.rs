@@ -22,6 +22,9 @@ use crate::db::operation::State;
 use crate::db::{intake, operation, transaction};
 use crate::error::Error;
 
+/// The method under which requests are kept.
+pub const METHOD: &str = "CreateOperation";
+
 /// The queue is empty again after about a second.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -59,7 +62,7 @@ impl Intake {
             async move {
                 in_transaction(&db, |tx| {
                     let waiting = Arc::clone(&waiting);
-                    Box::pin(async move { store(&*tx, METHOD, &waiting).await })
+                    Box::pin(async move { store(&*tx, &waiting).await })
                 })
                 .await
             }
@@ -79,15 +82,8 @@ impl Intake {
     }
 }
 
-/// The method under which requests are kept.
-pub const METHOD: &str = "CreateOperation";
-
 /// Stores several in the caller's transaction and says what became of each, in their order.
-pub async fn store<C: ConnectionTrait>(
-    tx: &C,
-    method: &str,
-    several: &[Taken],
-) -> Result<Vec<Outcome>, Error> {
+pub async fn store<C: ConnectionTrait>(tx: &C, several: &[Taken]) -> Result<Vec<Outcome>, Error> {
     let at = intake::now(tx).await?;
     let mut ids = BTreeSet::new();
     // Of twins the first is stored, and the others find it.
@@ -105,14 +101,14 @@ pub async fn store<C: ConnectionTrait>(
             row: &taken.row,
         })
         .collect();
-    let fresh = intake::insert(tx, method, at, &new).await?;
+    let fresh = intake::insert(tx, METHOD, at, &new).await?;
     let in_flight: Vec<&str> = several
         .iter()
         .filter(|taken| fresh.get(&taken.row.id) == Some(&false))
         .map(|taken| taken.once.request_id.as_str())
         .collect();
     // A refusal leaves nothing behind: the same request may be made again.
-    intake::forget(tx, method, &in_flight).await?;
+    intake::forget(tx, METHOD, &in_flight).await?;
     let mut queued: Vec<Uuid> = Vec::with_capacity(several.len());
     let mut outcomes = Vec::with_capacity(several.len());
     for (taken, answer) in several.iter().zip(answers) {

@@ -25,7 +25,7 @@ use crate::operations::subject;
 /// reorganisation took out has had time to come back, and a lane stands still for three blocks at most.
 const GAP_AFTER_BLOCKS: i64 = 2;
 /// Nonces filled at one look: as many as a lane has in flight.
-const GAP_MAX: i64 = 16;
+const GAP_MAX: usize = 16;
 
 impl Lane<'_> {
     /// Fees for a transaction of an operation that has none yet. None while the market is above the ceiling: the
@@ -216,9 +216,7 @@ impl Lane<'_> {
         }
         let chain_id = self.chain.chain_id_column();
         let taken = transaction::nonces_between(&self.fleet.db, chain_id, self.account, next, ours).await?;
-        for nonce in
-            (next..ours).filter(|nonce| !taken.contains(nonce)).take(usize::try_from(GAP_MAX).unwrap_or(1))
-        {
+        for nonce in (next..ours).filter(|nonce| !taken.contains(nonce)).take(GAP_MAX) {
             self.fill(rows, lowest, nonce).await?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use sqlx::{PgConnection, Row};
 
 use super::latency::{at_once, settle};
 use super::members::{self, Member};
-use super::stage::{LEASE_SECS, Stage};
+use super::stage::Stage;
 use super::world::world;
 use crate::report::Figure;
 
@@ -51,7 +51,6 @@ pub async fn thousand() -> Result<Figure> {
          lane again under a lease of its own; then each operation was confirmed with one transaction",
     )
     .with("pending", json!(PENDING))
-    .with("lease_s", json!(LEASE_SECS))
     .with("all_confirmed_s", json!(crate::report::rounded(settled.as_secs_f64()))))
 }
 

@@ -41,8 +41,6 @@ pub const EPOCH_BLOCKS: u64 = 2;
 const BLOCK_SECS: u64 = 1;
 /// 36 seconds, as three blocks of mainnet.
 const REPLACE_AFTER_BLOCKS: u64 = 36;
-/// How long a lane outlives a crash.
-pub const LEASE_SECS: u64 = 2;
 const KEK: &str = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";
 const START_MAX: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(10);
@@ -118,13 +116,12 @@ impl Stage {
              [database]\n{urls}\
              [listen]\nkeys = \"{keys}\"\nindexer = \"{indexer}\"\nlifecycle = \"{lifecycle}\"\n\
              [keys]\nkek = {{ file = {kek:?} }}\n\
-             [lifecycle]\nreplace_after_blocks = {REPLACE_AFTER_BLOCKS}\nlease_ttl_ms = {lease}\n\
+             [lifecycle]\nreplace_after_blocks = {REPLACE_AFTER_BLOCKS}\n\
              [networks.{NETWORK}]\nvariant = \"main\"\nconfirmations = 2\npoll_ms = 100\n\
              l1 = {{ rpc = [{l1_rpc:?}], ws = {l1_ws:?}, chain_id = {l1_id}, locking_pool = \"{pool}\", \
              locking_info = \"{info}\", metis = \"{metis}\", bridge = \"{bridge}\", start_block = {l1_start} }}\n\
              l2 = {{ rpc = [{l2_rpc:?}], ws = {l2_ws:?}, chain_id = {l2_id}, sequencer_set = \"{set}\", \
              start_block = {l2_start} }}\n",
-            lease = LEASE_SECS * 1_000,
             certs = world.path("certs"),
             urls = world.urls(&database.name, &database.url)?,
             l1_rpc = first.url(),

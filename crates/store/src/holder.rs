@@ -6,7 +6,7 @@
 //! A holder that only lost that connection may be overtaken too early; the fence keeps this harmless.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseConnection;
@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::Error;
+use crate::renewal::Renewals;
 
 /// Many leases have one holder: the server is asked no more often than this whether it still knows of us.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -26,8 +27,19 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Holder(Arc<Alive>);
 
+/// A holder that may be gone.
+#[derive(Clone)]
+pub(crate) struct WeakHolder(Weak<Alive>);
+
+impl WeakHolder {
+    pub(crate) fn upgrade(&self) -> Option<Holder> {
+        self.0.upgrade().map(Holder)
+    }
+}
+
 struct Alive {
     name: String,
+    renewals: Renewals,
     session: Mutex<Option<Session>>,
 }
 
@@ -41,12 +53,21 @@ impl Holder {
     /// A new one, unlike every other; the name of the service is for people.
     pub fn new(service: &str) -> Self {
         let name = format!("{service} pid {} {:016x}", std::process::id(), rand::random::<u64>());
-        Self(Arc::new(Alive { name, session: Mutex::new(None) }))
+        Self(Arc::new(Alive { name, renewals: Renewals::default(), session: Mutex::new(None) }))
     }
 
     /// What stands in the row of the lease.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakHolder {
+        WeakHolder(Arc::downgrade(&self.0))
+    }
+
+    /// Its leases that are renewed.
+    pub(crate) fn renewals(&self) -> &Renewals {
+        &self.0.renewals
     }
 
     /// Takes care that the server knows of us.

@@ -19,7 +19,7 @@ use crate::{Error, error::sqlstate, holder::Holder, statement};
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Renewed this many times within the time to live, so that two lost renewals do no harm.
-const RENEWALS_IN_TTL: u32 = 3;
+pub(crate) const RENEWALS_IN_TTL: u32 = 3;
 /// Who waits looks again after this, and each time after twice as long, up to the time between renewals: the server may
 /// take a moment to notice that the process before was killed, while a standby waits for days.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
@@ -90,28 +90,6 @@ pub async fn acquire(db: &DatabaseConnection, claim: &Claim) -> Result<Option<Le
     Ok(Some(Lease { epoch }))
 }
 
-/// Prolongs the lease by its time to live; `false` when another has taken over.
-///
-/// A lease that has expired but that nobody wanted can still be renewed.
-///
-/// # Errors
-/// When the statement fails; the lease may then be lost and [`fence`] will tell.
-pub async fn renew(db: &DatabaseConnection, claim: &Claim, lease: Lease) -> Result<bool, Error> {
-    let Claim { schema, name, holder, ttl } = claim;
-    let sql = format!(
-        "UPDATE {schema}.lease SET expires_at = clock_timestamp() + $3 * interval '1 millisecond'
-          WHERE name = $1 AND epoch = $2"
-    );
-    let values = [name.clone().into(), lease.epoch.into(), millis(*ttl).into()];
-    let done = db.execute_raw(statement(sql, values)).await.map_err(Error::at("renewing a lease"))?;
-    if done.rows_affected() != 1 {
-        return Ok(false);
-    }
-    // After the renewal, which alone decides: without that connection the lease is only easier to take.
-    holder.appear(db).await?;
-    Ok(true)
-}
-
 /// Gives the lease back, so that the next holder need not wait; harmless if it is lost already.
 ///
 /// # Errors
@@ -175,7 +153,7 @@ where
     Fut: Future<Output = T>,
 {
     let lease = wait_for(db, claim).await?;
-    let Lease { epoch } = lease;
+    let (Lease { epoch }, holder) = (lease, &claim.holder);
     let span = info_span!("lease", lease.name = %claim.name, lease.epoch = epoch);
     async {
         info!("lease {} is held with epoch {epoch}", claim.name);
@@ -184,7 +162,7 @@ where
                 release(db, claim, lease).await?;
                 Ok(Some(done))
             }
-            () = until_lost(db, claim, lease) => {
+            () = holder.renewals().add(db, claim, lease).until_lost() => {
                 warn!("lease {} with epoch {epoch} is lost", claim.name);
                 Ok(None)
             }
@@ -205,21 +183,6 @@ async fn wait_for(db: &DatabaseConnection, claim: &Claim) -> Result<Lease, Error
     }
 }
 
-/// Renews until another has taken over. Failed renewals are only reported: what the holder may
-/// still do is decided by the fence.
-async fn until_lost(db: &DatabaseConnection, claim: &Claim, lease: Lease) {
-    loop {
-        tokio::time::sleep(claim.ttl / RENEWALS_IN_TTL).await;
-        match renew(db, claim, lease).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                warn!(error = &error as &dyn std::error::Error, "renewing lease {} failed", claim.name)
-            }
-        }
-    }
-}
-
-fn millis(duration: Duration) -> i64 {
+pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod lease;
 pub mod notify;
 pub mod pool;
+mod renewal;
 pub mod rows;
 pub mod standing;
 mod statement;

@@ -1,7 +1,9 @@
 //! Wake-ups by LISTEN and NOTIFY. Only a hint: they may be lost, so whoever waits also looks by
 //! itself from time to time.
 
-use std::{sync::Arc, time::Duration};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
@@ -49,14 +51,56 @@ impl Drop for StopOnDrop {
     }
 }
 
+tokio::task_local! {
+    /// What the transaction at hand will tell.
+    static TOLD: Mutex<BTreeSet<(String, String)>>;
+}
+
 /// Sends a wake-up when the transaction commits; nothing if it rolls back.
+///
+/// Inside [`crate::in_transaction`] it is sent just after the commit, by itself: commits that notify wait for one
+/// another, each for the others' flush of the log. A process that is killed in between sends nothing.
 ///
 /// # Errors
 /// When the statement fails, as for a payload of more than 8000 bytes.
 pub async fn notify<C: ConnectionTrait>(tx: &C, channel: &str, payload: &str) -> Result<(), Error> {
-    tx.execute_raw(statement("SELECT pg_notify($1, $2)", [channel.into(), payload.into()]))
+    let told = (channel.to_owned(), payload.to_owned());
+    let later = TOLD.try_with(|all| all.lock().map(|mut all| all.insert(told.clone())).is_ok());
+    match later {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => send(tx, BTreeSet::from([told])).await,
+    }
+}
+
+/// Runs a transaction, and tells after its commit what it had to tell.
+pub(crate) async fn telling<T, E, Fut>(db: &DatabaseConnection, transaction: Fut) -> Result<T, E>
+where
+    Fut: Future<Output = Result<T, E>>,
+{
+    let kept = async {
+        let done = transaction.await?;
+        let told = TOLD.with(|all| all.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default());
+        Ok((done, told))
+    };
+    let (done, told) = TOLD.scope(Mutex::default(), kept).await?;
+    if !told.is_empty() {
+        let db = db.clone();
+        tokio::spawn(async move {
+            if let Err(error) = send(&db, told).await {
+                debug!("a wake-up was not sent: {error}");
+            }
+        });
+    }
+    Ok(done)
+}
+
+async fn send<C: ConnectionTrait>(db: &C, told: BTreeSet<(String, String)>) -> Result<(), Error> {
+    let (channels, payloads): (Vec<String>, Vec<String>) = told.into_iter().unzip();
+    let sql =
+        "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS told (channel, payload)";
+    db.execute_raw(statement(sql, [channels.into(), payloads.into()]))
         .await
-        .map_err(Error::at("sending a notification"))?;
+        .map_err(Error::at("sending notifications"))?;
     Ok(())
 }
 

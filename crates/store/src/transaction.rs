@@ -12,6 +12,7 @@ use sea_orm::{
 };
 use tracing::{Instrument, Span, debug, field, info_span};
 
+use crate::notify::telling;
 use crate::{Error, error};
 
 /// Conflicts that outlast this many attempts are a design fault, not bad luck.
@@ -94,7 +95,7 @@ where
             db.transaction.attempt = attempt,
             db.transaction.outcome = field::Empty,
         );
-        match once(db, &mut work).instrument(span).await {
+        match telling(db, once(db, &mut work)).instrument(span).await {
             Err(error) if attempt < ATTEMPTS_MAX && is_conflict(&error) => {
                 debug!(attempt, "transaction met a conflict and is tried again");
                 tokio::time::sleep(pause_after(attempt)).await;

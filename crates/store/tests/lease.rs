@@ -83,7 +83,6 @@ async fn a_holder_that_was_stopped_writes_nothing_when_it_wakes_up() {
 
     let late = act(&db, old, "3 by old").await.expect_err("fenced");
     assert!(matches!(late, Error::Fence(FenceError::Fenced { epoch: 1, .. })), "{late:?}");
-    assert!(!lease::renew(&db, &long(&old_holder), old).await.expect("asked"));
     lease::release(&db, &long(&old_holder), old).await.expect("harmless");
     act(&db, new, "4 by new").await.expect("still held by the new one");
     assert_eq!(effects(&db).await, ["1 by old", "2 by old, late but alone", "4 by new"]);
@@ -166,6 +165,42 @@ async fn work_is_dropped_when_the_lease_is_lost() {
     };
     let done = tokio::time::timeout(SOON, lease::while_held(&db, &short, work)).await.expect("ends");
     assert_eq!(done.expect("asked"), None);
+}
+
+#[tokio::test]
+async fn one_lease_that_is_worked_under_keeps_no_other_from_its_renewal() {
+    let holder = Holder::new("a");
+    let test = testkit::database().await;
+    let db = test.connect(SCHEMA).await;
+    let named = |name: String| Claim { name, ..claim(&holder, Duration::from_millis(600)) };
+    let names: Vec<String> = (0..50).map(|number| format!("lane/{number:02}")).collect();
+    let idle = names.iter().map(|name| {
+        let (db, claim) = (db.clone(), named(name.clone()));
+        tokio::spawn(async move { lease::while_held(&db, &claim, |_| std::future::pending::<()>()).await })
+    });
+    let idle: Vec<_> = idle.collect();
+    wait_until("all are held", SOON, || async { expiries(&db).await.len() == names.len() }).await;
+    let before = expiries(&db).await;
+    let tx = db.begin().await.expect("begun");
+    lease::fence(&tx, SCHEMA, "lane/07", 1).await.expect("held");
+    let locked = expiries(&db).await[7];
+    wait_until("all others were renewed twice beyond their end", SOON, || async {
+        let now = expiries(&db).await;
+        now.iter().zip(&before).enumerate().all(|(place, (now, then))| place == 7 || *now > then + 1.2)
+    })
+    .await;
+    assert!((expiries(&db).await[7] - locked).abs() < f64::EPSILON, "its row is locked");
+    tx.commit().await.expect("committed");
+    wait_until("it is renewed again", SOON, || async { expiries(&db).await[7] > locked }).await;
+    assert!(idle.iter().all(|task| !task.is_finished()), "none was lost");
+    idle.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// In the order of the names.
+async fn expiries(db: &DatabaseConnection) -> Vec<f64> {
+    let sql = "SELECT extract(epoch FROM expires_at)::float8 AS at FROM indexer.lease ORDER BY name";
+    let rows = db.query_all_raw(statement(sql, [])).await.expect("asked");
+    rows.iter().map(|row| row.try_get("", "at").expect("a number")).collect()
 }
 
 async fn expiry(db: &DatabaseConnection) -> f64 {

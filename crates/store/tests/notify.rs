@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use store::{
+    in_transaction,
     notify::{self, Wake},
     statement,
 };
@@ -26,6 +27,31 @@ async fn wakes_come_with_the_commit_and_not_without() {
     notify::notify(&db, "elsewhere", "other").await.expect("sent");
     notify::notify(&db, "heads", "1").await.expect("sent");
     assert_eq!(timeout(SOON, wakes.next()).await.expect("woken"), woken("1"));
+}
+
+#[tokio::test]
+async fn a_transaction_tells_once_after_its_commit_and_nothing_if_it_fails() {
+    let test = testkit::database().await;
+    let db = test.connect("indexer").await;
+    let listener = notify::listener(&db, &["heads"]).await.expect("listening");
+    let mut wakes = listener.wakes();
+    let tell = async |payload: &'static str, fails: bool| {
+        in_transaction(&db, |tx| {
+            Box::pin(async move {
+                notify::notify(&*tx, "heads", payload).await?;
+                notify::notify(&*tx, "heads", payload).await?;
+                let sql = if fails { "SELECT 1 / 0" } else { "SELECT 1" };
+                tx.execute_raw(statement(sql, [])).await.map_err(store::Error::at("asking"))?;
+                Ok::<_, store::Error>(())
+            })
+        })
+        .await
+    };
+    tell("never", true).await.expect_err("it fails");
+    tell("1", false).await.expect("committed");
+    assert_eq!(timeout(SOON, wakes.next()).await.expect("woken"), woken("1"));
+    tell("2", false).await.expect("committed");
+    assert_eq!(timeout(SOON, wakes.next()).await.expect("woken"), woken("2"), "the first was told once");
 }
 
 #[tokio::test]

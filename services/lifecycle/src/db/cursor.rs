@@ -29,6 +29,9 @@ pub struct Row {
 pub(super) const COLUMNS: &str =
     "network, cursor, block_number, block_hash, block_time, safe, finalized, held_l1, held_l2";
 
+/// The key of the lock between a decision to send and the message that begins a hold.
+const HOLD_LOCK: &str = "hashtextextended('hold/' || $1, 0)";
+
 /// Why nothing is sent on a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
@@ -67,10 +70,14 @@ pub async fn lock<C: ConnectionTrait>(tx: &C, network: &str) -> Result<Row, Erro
     row.ok_or(Error::Row { what: "a stream cursor" })
 }
 
-/// Whether nothing may be sent, inside the transaction that decides a send. The row stays locked until its end: the
-/// message that begins a hold is applied wholly before or wholly after it.
+/// Whether nothing may be sent, inside the transaction that decides a send. A lock is kept until its end: the message
+/// that begins a hold is applied wholly before or wholly after it. The row itself is not locked, because every message
+/// writes it.
 pub async fn hold<C: ConnectionTrait>(tx: &C, network: &str) -> Result<Option<Hold>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM lifecycle.stream_cursor WHERE network = $1 FOR SHARE");
+    // First, and by itself: a statement sees what was committed when it began.
+    let lock = format!("SELECT pg_advisory_xact_lock_shared({HOLD_LOCK})");
+    execute(tx, "keeping a hold from beginning", &lock, [network.into()]).await?;
+    let sql = format!("SELECT {COLUMNS} FROM lifecycle.stream_cursor WHERE network = $1");
     let row: Option<Row> = one(tx, "looking whether a network is held", &sql, [network.into()]).await?;
     Ok(row.and_then(|row| row.hold()))
 }
@@ -81,10 +88,16 @@ pub async fn of<C: ConnectionTrait>(db: &C, network: &str) -> Result<Option<Row>
     one(db, "reading a stream cursor", &sql, [network.into()]).await
 }
 
-/// Writes the row.
+/// Writes the row. Where that begins or ends a hold it waits for those who are deciding to send, and they for it.
 pub async fn put<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<(), Error> {
     let Row { network, cursor, block_number, block_hash, block_time, safe, finalized, held_l1, held_l2 } =
         row.clone();
+    let lock = format!(
+        "SELECT pg_advisory_xact_lock({HOLD_LOCK}) FROM lifecycle.stream_cursor \
+         WHERE network = $1 AND (held_l1, held_l2) IS DISTINCT FROM ($2, $3)"
+    );
+    execute(tx, "keeping sends back", &lock, [network.clone().into(), held_l1.into(), held_l2.into()])
+        .await?;
     let sql = "UPDATE lifecycle.stream_cursor SET cursor = $2, block_number = $3, block_hash = $4, block_time = $5, \
                safe = $6, finalized = $7, held_l1 = $8, held_l2 = $9, update_time = now() WHERE network = $1";
     let values = [

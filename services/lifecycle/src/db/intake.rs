@@ -132,11 +132,9 @@ pub async fn forget<C: ConnectionTrait>(tx: &C, method: &str, request_ids: &[&st
 
 /// Wakes whoever watches operations.
 pub async fn tell<C: ConnectionTrait>(tx: &C, operations: &[Uuid]) -> Result<(), Error> {
-    if operations.is_empty() {
-        return Ok(());
+    for id in operations {
+        store::notify::notify(tx, CHANNEL, &id.to_string()).await?;
     }
-    let sql = "SELECT pg_notify($1, id::text) FROM unnest($2::uuid[]) id";
-    execute(tx, "telling of operations", sql, [CHANNEL.into(), operations.to_vec().into()]).await?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Calldata, events and views against our contracts on a real node.
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, Bytes, U256};
+use alloy_sol_types::SolCall;
 use chain::abi::LockingPool;
 use chain::calldata::{self, RewardBatch};
 use chain::event::{ChainEvent, Decoded, Source, decode_log};
@@ -12,6 +13,7 @@ use domain::ids::{BatchId, Height, SequencerId};
 use domain::network::{L1Spec, L2Spec, NetworkSpec, Variant};
 use domain::preflight::{SignerUse, Status};
 use domain::revert::Revert;
+use serde_json::json;
 
 use crate::world::{CHAIN, L2_CHAIN, RPB, WEI_PER_L2_GAS, World, account, node_keys};
 
@@ -221,6 +223,24 @@ async fn a_refused_call_tells_the_contracts_reason() {
     let error = world.chain.ask(call::call(&stranger, BlockId::Latest)).await.expect_err("not whitelisted");
     assert_eq!(revert::of(&error), Some(Revert::NotWhitelisted));
     let error = world.chain.ask(call::estimate_gas(&stranger)).await.expect_err("not whitelisted");
+    assert_eq!(revert::of(&error), Some(Revert::NotWhitelisted));
+}
+
+#[tokio::test]
+async fn an_estimate_knows_nothing_of_what_waits_in_a_pool() {
+    let world = World::start("LockingPool").await;
+    let stranger = account("stranger");
+    let call = CallRequest {
+        from: Some(stranger),
+        to: world.pool,
+        input: calldata::withdraw(ID, Metis::wei(1)),
+        ..Default::default()
+    };
+    world.anvil.rpc("evm_setAutomine", json!([false])).await.expect("blocks stop");
+    let admit = LockingPool::setWhitelistCall { addr: stranger, yes: true }.abi_encode();
+    let waits = json!([{ "from": world.deployer, "to": world.pool, "data": Bytes::from(admit) }]);
+    world.anvil.rpc("eth_sendTransaction", waits).await.expect("in the pool");
+    let error = world.chain.ask(call::estimate_gas(&call)).await.expect_err("not yet whitelisted");
     assert_eq!(revert::of(&error), Some(Revert::NotWhitelisted));
 }
 

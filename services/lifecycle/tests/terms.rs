@@ -2,6 +2,7 @@
 
 use alloy_primitives::Address;
 use api::lifecycle::v1::operation_parameters::Parameters;
+use api::lifecycle::v1::rotate_signer_parameters::NewSigner;
 use api::lifecycle::v1::*;
 use domain::amount::Metis;
 use lifecycle::{Action, Config, Point};
@@ -64,6 +65,57 @@ async fn what_is_for_later_waits_for_its_time_and_keeps_nothing_out() {
     world.clock().advance(3_601);
     world.until_state(&exit.id, OperationState::Confirmed).await;
     world.until_phase(&sequencer.id, Phase::Exiting).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_chain_is_not_ready_for_waits_for_its_blocks() {
+    let mut world = World::start().await;
+    let sequencer = world.whitelisted("alpha").await;
+    world.done(&sequencer.id, lock(20_000)).await;
+    world.l1.set_exit_delay(3_600).await.unwrap();
+    world.done(&sequencer.id, Parameters::Unlock(UnlockParameters { l2_gas: 0 })).await;
+    world.until_phase(&sequencer.id, Phase::Exiting).await;
+    let withdrawable = TermsAsked { not_before: in_secs(3_600), ..TermsAsked::default() };
+    let last = Parameters::WithdrawFinal(WithdrawFinalParameters { l2_gas: 0 });
+    let last = ask(&mut world, on(withdrawable, managed(&sequencer.id, last))).await;
+    world.clock().advance(3_601);
+    let waits =
+        until(&world, &last.id, "it waits for a block", |one| one.reason_code == "EXIT_PERIOD_NOT_OVER");
+    let waits = waits.await;
+    assert_eq!(waits.state(), OperationState::Queued);
+    assert!(waits.terms.unwrap().waits.contains("the first block after the exit delay"));
+    world.l1.link.advance_time(3_601).await.unwrap();
+    world.until_state(&last.id, OperationState::Confirmed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_owner_or_signer_would_have_to_send_is_not_sent_by_the_one_before() {
+    let mut world = World::start().await;
+    let sequencer = world.whitelisted("alpha").await;
+    world.done(&sequencer.id, lock(20_000)).await;
+    let signed = world.keys.nonces_signed();
+    let in_an_hour = || TermsAsked { not_before: in_secs(3_600), ..TermsAsked::default() };
+    let exit = managed(&sequencer.id, Parameters::Unlock(UnlockParameters { l2_gas: 0 }));
+    let exit = ask(&mut world, on(in_an_hour(), exit)).await;
+    let signer = Some(NewSigner::Pubkey(node_key("third").listing()));
+    let rotation = Parameters::RotateSigner(RotateSignerParameters { new_signer: signer });
+    let rotation = ask(&mut world, on(in_an_hour(), managed(&sequencer.id, rotation))).await;
+    let (owner, buyer) = (address(&owner_name("alpha")), address("buyer"));
+    let id = world.l1.sequencer_of(owner).await.unwrap().unwrap();
+    world.l1.set_signer_throttle(0).await.unwrap();
+    world.l1.update_signer(address("alpha"), id, &node_key("second")).await.unwrap();
+    world.l1.whitelist(buyer, true).await.unwrap();
+    world.l1.set_owner(owner, id, buyer).await.unwrap();
+    wait_until("the new owner is known", DEADLINE, || async {
+        world.sequencer(&sequencer.id).await.owner.is_some_and(|one| one.address == buyer.to_string())
+    })
+    .await;
+    world.clock().advance(3_601);
+    for (operation, code) in [(exit, "NOT_SEQUENCER_OWNER"), (rotation, "NOT_SEQUENCER_SIGNER")] {
+        let ended = world.until_state(&operation.id, OperationState::Failed).await;
+        assert_eq!(ended.reason_code, code);
+    }
+    assert_eq!(world.keys.nonces_signed(), signed, "nothing was signed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -165,11 +165,11 @@ pub fn view<C: SolCall>(contract: Address, function: &C, at: BlockId) -> Call<C:
     Call::new("eth_call", json!([request, at.parameter()]), returned::<C>, QUICK)
 }
 
-/// Gas the call would use on top of the newest block.
+/// Gas the call would use on top of the newest block of L1.
 #[must_use]
 pub fn estimate_gas(request: &CallRequest) -> Call<u64> {
-    // No block parameter: l2geth takes none.
-    Call::new("eth_estimateGas", json!([request]), number, QUICK)
+    // Without the block some nodes take the pending one, and run everything in their pool first.
+    Call::new("eth_estimateGas", json!([request, BlockId::Latest.parameter()]), number, QUICK)
 }
 
 /// Fees of the last `blocks` blocks, with the tips at these percentiles.

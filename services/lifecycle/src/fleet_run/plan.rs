@@ -20,7 +20,7 @@ use crate::approval::state;
 use crate::db::sequencer;
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
-use crate::operations::plan::{Plan, plan};
+use crate::operations::plan::{Gas, Plan, plan};
 use crate::operations::subject::{asked, key_of, standing};
 use crate::operations::terms::{self, Terms};
 
@@ -150,7 +150,7 @@ async fn member(
         Err(Error::Refused(refusal)) => return Ok(left_out(nothing, &refusal)),
         Err(error) => return Err(error),
     }
-    let plan = plan(fleet, chain, &operation, &subject).await?;
+    let plan = plan(fleet, chain, &operation, &subject, Gas::Simulated).await?;
     let facts = &plan.picture.facts;
     let counts = matches!(operation, Operation::Unlock { .. }) && facts.variant != Variant::Main;
     let failure = plan.first_failure().map(|check| (check.reason.to_owned(), check.message.clone()));

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::intake::{self, METHOD, Outcome, Taken};
 use super::once::Once;
 use super::origin::{Asker, Origin};
-use super::plan::{Plan, plan};
+use super::plan::{Gas, Plan, plan};
 use super::preflight;
 use super::subject::{Standing, asked, key_of, standing};
 use super::terms::{self, Terms};
@@ -92,7 +92,8 @@ async fn checked(
     asked_terms.check(&asked)?;
     subject.recipient_if_unset = asked_terms.recipient_if_unset;
     let key_id = if managed { Some(managed_key(fleet, &standing, &asked).await?) } else { None };
-    let plan = plan(fleet, chain, &asked, &subject).await?;
+    let gas = if managed { Gas::Simulated } else { Gas::Estimated };
+    let plan = plan(fleet, chain, &asked, &subject, gas).await?;
     check_lock_bounds(&asked, plan.picture.facts.min_lock, plan.picture.facts.max_lock)?;
     let later = asked_terms.is_later(now);
     if let Some(refusal) = preflight::refusal(&plan).filter(|_| terms::refuses(&plan, later)) {

@@ -42,6 +42,15 @@ pub struct Call {
     pub words: String,
 }
 
+/// How the gas of a call that stands alone is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gas {
+    /// From what its simulation used, which says what it will cost: it is planned again before it is sent.
+    Simulated,
+    /// As a node estimates it, which runs the call many times: for what is signed.
+    Estimated,
+}
+
 /// What an operation would do now.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -86,6 +95,7 @@ pub async fn plan(
     chain: &Chain,
     operation: &Operation,
     subject: &Subject,
+    gas: Gas,
 ) -> Result<Plan, Error> {
     let mut picture = gather(fleet, chain, operation, subject).await?;
     let sender = subject.sender(operation);
@@ -106,7 +116,7 @@ pub async fn plan(
             },
         );
     }
-    let simulation = simulate(chain, operation, sender, &mut calls, &picture).await;
+    let simulation = simulate(chain, operation, sender, &mut calls, &picture, gas).await;
     picture.facts.eth_needed = eth_needed(&calls, &fees);
     let mut checks = preflight::preflight(operation, &picture.facts);
     if let Some(recipient) = recipient {
@@ -203,9 +213,10 @@ pub async fn simulate(
     sender: Address,
     calls: &mut [Call],
     picture: &Picture,
+    gas: Gas,
 ) -> Check {
     let at = BlockId::Hash(picture.block.hash);
-    if calls.len() > 1
+    if (calls.len() > 1 || gas == Gas::Simulated)
         && let Some(check) = simulate_in_order(chain, sender, calls, at).await
     {
         return check;
@@ -235,12 +246,16 @@ pub async fn simulate(
                              done when it is mined";
                 simulation(Verdict::Warn, "", words.to_owned())
             } else {
-                let mut check = simulation(Verdict::Pass, "", format!("the call succeeds from {sender}"));
-                check.facts.insert("gas_limit", next.gas_limit.to_string());
-                check
+                succeeds(sender, next)
             }
         }
     }
+}
+
+fn succeeds(sender: Address, call: &Call) -> Check {
+    let mut check = simulation(Verdict::Pass, "", format!("the call succeeds from {sender}"));
+    check.facts.insert("gas_limit", call.gas_limit.to_string());
+    check
 }
 
 /// All calls, each on what the one before it did. None where no endpoint can do that.
@@ -254,12 +269,17 @@ async fn simulate_in_order(chain: &Chain, sender: Address, calls: &mut [Call], a
             return None;
         }
     };
+    let reverted = simulated.iter().enumerate().find_map(|(place, one)| Some((place, one.revert_data()?)));
+    if let Some((place, data)) = reverted {
+        let name = calls.get(place)?.step_name;
+        let (reason, words) = explain(name, &Revert::decode(&data));
+        return Some(simulation(Verdict::Fail, reason, format!("{name} reverts: {words}")));
+    }
+    if let ([call], [result]) = (&mut *calls, simulated.as_slice()) {
+        call.gas_limit = with_headroom(result.gas_used);
+        return Some(succeeds(sender, call));
+    }
     for (call, result) in calls.iter_mut().zip(simulated) {
-        if let Some(data) = result.revert_data() {
-            let (reason, words) = explain(call.step_name, &Revert::decode(&data));
-            let words = format!("{} reverts: {words}", call.step_name);
-            return Some(simulation(Verdict::Fail, reason, words));
-        }
         // What was used is no estimate of what must be there: it never lowers the limit we know to be enough.
         call.gas_limit = call.gas_limit.max(with_headroom(result.gas_used));
     }

@@ -8,7 +8,7 @@ use domain::ids::Timestamp;
 use domain::preflight::Verdict;
 use runtime::errors::Refusal;
 
-use super::plan::{Plan, plan};
+use super::plan::{Gas, Plan, plan};
 use super::subject::{asked, standing};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
@@ -24,7 +24,7 @@ pub async fn run(
     let standing = standing(fleet, request::id("sequencer", &sequencer)?).await?;
     let chain = fleet.network("network", &standing.register.network)?;
     let (operation, subject) = asked(fleet, &standing, &parameters, None).await?;
-    let plan = plan(fleet, chain, &operation, &subject).await?;
+    let plan = plan(fleet, chain, &operation, &subject, Gas::Estimated).await?;
     Ok(PreflightOperationResponse {
         ok: plan.passes(),
         words: format!("{}: {}", standing.register.name, operation.words()),

@@ -7,11 +7,15 @@ use time::format_description::well_known::Rfc3339;
 use crate::db::operation::{Row, State};
 
 /// What ends the wait for a reason that is waited out, wherever the operation stands. Reasons of the error registry.
-const ENDS: [(&str, &str); 9] = [
+const ENDS: [(&str, &str); 13] = [
     ("ETH_TOO_LOW", "goes on by itself when the sending account has enough ETH"),
     ("BALANCE_TOO_LOW", "goes on by itself when the owner has enough METIS"),
     ("ALLOWANCE_TOO_LOW", "goes on by itself when LockingInfo may take enough METIS"),
     ("POOL_PAUSED", "goes on by itself when the pool is no longer paused"),
+    ("EXIT_PERIOD_NOT_OVER", "goes on by itself with the first block after the exit delay"),
+    ("EXIT_RESTRICTED", "goes on by itself when the contract's BFT rule allows an exit"),
+    ("WITHDRAW_THROTTLED", "goes on by itself with the next batch"),
+    ("SIGNER_UPDATE_THROTTLED", "goes on by itself when enough batches have come"),
     ("NETWORK_HELD", "goes on by itself when the reorganisation is acknowledged"),
     ("OPERATION_IN_FLIGHT", "goes on by itself when the other operation of its sequencer is final"),
     ("SIMULATION_UNAVAILABLE", "goes on by itself when an L1 endpoint answers"),

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
 use api::keys::v1::SigningIntent;
+use api::reasons;
+use domain::operation::Operation;
 use domain::preflight::Verdict;
 use runtime::shutdown::Shutdown;
 use store::lease::Lease;
@@ -21,15 +23,25 @@ use crate::db::operation::{State, Work};
 use crate::db::{attempt, operation, transaction};
 use crate::error::Error;
 use crate::fleet::{Chain, Fleet};
-use crate::operations::plan::{self, Plan};
+use crate::operations::plan::{self, Gas, Plan};
 use crate::operations::subject;
 
 /// Transactions of one account in the pools at once: pools evict longer queues.
 const IN_FLIGHT_MAX: usize = 16;
 /// Looks of idle lanes of a network in one period: each costs a few reads.
 const LOOKS_MAX: u32 = 64;
-/// What a later look may find mended: the operation waits and says so.
-const WAITS_FOR: [&str; 4] = ["ETH_TOO_LOW", "POOL_PAUSED", "BALANCE_TOO_LOW", "ALLOWANCE_TOO_LOW"];
+/// What a later look may find mended: the operation waits and says so. The last four time mends: an operation for later
+/// begins by our clock, and the contract goes by the timestamps and batches of blocks, which are behind it.
+const WAITS_FOR: [&str; 8] = [
+    "ETH_TOO_LOW",
+    "POOL_PAUSED",
+    "BALANCE_TOO_LOW",
+    "ALLOWANCE_TOO_LOW",
+    "EXIT_PERIOD_NOT_OVER",
+    "EXIT_RESTRICTED",
+    "WITHDRAW_THROTTLED",
+    "SIGNER_UPDATE_THROTTLED",
+];
 
 /// A lane that runs here.
 #[derive(Debug)]
@@ -227,7 +239,7 @@ impl Lane<'_> {
         }
         let (asked, about) = subject::stored(self.fleet, row).await?;
         let Some(fees) = self.fees_within_ceiling(row).await? else { return Ok(false) };
-        let plan = match plan::plan(self.fleet, self.chain, &asked, &about).await {
+        let plan = match plan::plan(self.fleet, self.chain, &asked, &about, Gas::Estimated).await {
             Ok(plan) => Plan { fees, ..plan },
             Err(error @ (Error::Chain(_) | Error::Neighbour { .. })) => {
                 let reason = format!("waits: {error} gave no answer");
@@ -241,7 +253,7 @@ impl Lane<'_> {
         if behind.is_some_and(|block| i64::try_from(plan.picture.block.number).is_ok_and(|at| at < block)) {
             return Ok(false);
         }
-        if !self.may_go_on(row, &plan).await? {
+        if !self.may_go_on(row, &asked, &plan).await? {
             return Ok(false);
         }
         let Some(next) = plan.calls.first() else { return Ok(false) };
@@ -254,22 +266,33 @@ impl Lane<'_> {
     }
 
     /// The checks once more, just before the nonce: what fails now fails the operation, what may mend waits.
-    async fn may_go_on(&self, row: &operation::Row, plan: &Plan) -> Result<bool, Error> {
+    async fn may_go_on(&self, row: &operation::Row, asked: &Operation, plan: &Plan) -> Result<bool, Error> {
+        if plan.sender != self.account {
+            // The checks are of the present owner or signer, key and approvals of the one before.
+            let words = format!("{} was to send it, and {} is who may by now", self.account, plan.sender);
+            let by_signer = asked.sent_by_signer();
+            let code = if by_signer { &reasons::NOT_SEQUENCER_SIGNER } else { &reasons::NOT_SEQUENCER_OWNER };
+            return self.fail(row, &words, code.name).await;
+        }
         if let Some(check) = plan.first_failure() {
             if WAITS_FOR.contains(&check.reason) {
                 let reason = format!("waits: {}; goes on by itself when that has changed", check.message);
                 self.enter(row.id, State::Queued, &reason, check.reason).await?;
                 return Ok(false);
             }
-            self.enter(row.id, State::Failed, &check.message, check.reason).await?;
-            self.fleet.metrics.operation(&self.chain.name, &row.kind, State::Failed.name());
-            return Ok(false);
+            return self.fail(row, &check.message, check.reason).await;
         }
         if let Some(check) = plan.checks.iter().find(|check| check.verdict == Verdict::Unknown) {
             self.enter(row.id, State::Queued, &check.message, check.reason).await?;
             return Ok(false);
         }
         Ok(true)
+    }
+
+    async fn fail(&self, row: &operation::Row, reason: &str, code: &str) -> Result<bool, Error> {
+        self.enter(row.id, State::Failed, reason, code).await?;
+        self.fleet.metrics.operation(&self.chain.name, &row.kind, State::Failed.name());
+        Ok(false)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::failpoint::Point;
 use crate::fleet_run::request_id;
 use crate::operations::create;
 use crate::operations::origin::{Asker, Origin};
-use crate::operations::plan::plan;
+use crate::operations::plan::{Gas, plan};
 use crate::operations::subject::{asked, standing};
 use crate::reconcile::agenda::Agenda;
 
@@ -100,7 +100,7 @@ async fn act(
 async fn facts(agenda: &Agenda<'_>, row: &Row, rule: &Rule, applied: Timestamp) -> Result<Facts, Error> {
     let standing = standing(agenda.fleet, row.sequencer).await?;
     let (operation, subject) = asked(agenda.fleet, &standing, &rule::parameters(rule), None).await?;
-    let plan = plan(agenda.fleet, agenda.chain, &operation, &subject).await?;
+    let plan = plan(agenda.fleet, agenda.chain, &operation, &subject, Gas::Estimated).await?;
     let hindrance = plan.first_failure().map(|check| check.message.clone());
     let seen = plan.picture.facts;
     let record = seen.record.as_ref();

@@ -21,7 +21,7 @@ use testkit::{Anvil, wait_for};
 use crate::fleet::Chain;
 use crate::market::Market;
 use crate::operations::facts::{Subject, on_chain};
-use crate::operations::plan::{Call, calls, eth_needed, explain, simulate};
+use crate::operations::plan::{Call, Gas, calls, eth_needed, explain, simulate};
 
 /// Longest wait for a receipt of a chain that mines at once.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
@@ -437,7 +437,11 @@ impl Walk {
 
         let mut picture = on_chain(&self.chain, &operation, &subject).await.expect(&cell);
         let mut plan = calls(&self.chain, &operation, subject.seq_id, &picture.facts);
-        let simulation = simulate(&self.chain, &operation, sender, &mut plan, &picture).await;
+        let roughly =
+            simulate(&self.chain, &operation, sender, &mut plan.clone(), &picture, Gas::Simulated).await;
+        let simulation = simulate(&self.chain, &operation, sender, &mut plan, &picture, Gas::Estimated).await;
+        let decided = |check: &Check| (check.verdict, check.reason);
+        assert_eq!(decided(&roughly), decided(&simulation), "{cell}: intake and lane see the same");
         picture.facts.eth_needed = eth_needed(&plan, &FEES);
         let checks = preflight::preflight(&operation, &picture.facts);
 

@@ -94,7 +94,7 @@ pub const GRPC: &[Method] = &[
     read("/sequencer.keys.v1.KeysService/GetKey", KEY_READERS),
     read("/sequencer.keys.v1.KeysService/ListKeys", KEY_READERS),
     repeatable("/sequencer.keys.v1.KeysService/SetKeyState", OPERATORS),
-    bulk(write("/sequencer.keys.v1.KeysService/BackupKeys", OPERATORS)),
+    bulk(repeatable("/sequencer.keys.v1.KeysService/BackupKeys", OPERATORS)),
     bulk(repeatable("/sequencer.keys.v1.KeysService/VerifyBackup", OPERATORS)),
     bulk(repeatable("/sequencer.keys.v1.KeysService/RestoreKeys", OPERATORS)),
     write("/sequencer.keys.v1.KeysService/ExportNodeKey", OPERATORS),

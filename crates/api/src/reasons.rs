@@ -178,6 +178,7 @@ registry! {
     POOL_PAUSED = refused "The pool is paused: wait until it is not.";
     SEQUENCER_NOT_ACTIVE = refused "The contract's status is not Active.";
     SEQUENCER_NOT_LOCKED = refused "Nothing is locked yet for this sequencer.";
+    LABEL_GUARDED = refused "A rule of approvals or a fee budget matches this label: change lifecycle.approvals or lifecycle.fees first.";
     SEQUENCER_NOT_MANAGED = refused "This sequencer is only observed: register it first.";
     NOT_SEQUENCER_OWNER = refused "The sender is not the owner of this sequencer.";
     NOT_SEQUENCER_SIGNER = refused "The sender is not the signer of this sequencer.";

@@ -128,6 +128,15 @@ pub fn required(
     apply.map(|rule| rule.requirement.clone()).collect()
 }
 
+/// Those of a sequencer's labels that rules match: without one of them it might need fewer approvals.
+pub fn guarded_labels<'a>(
+    rules: &'a [Rule],
+    labels: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = (&'a String, &'a String)> {
+    let is_named = |label: &(_, _)| rules.iter().any(|rule| rule.labels.iter().any(|named| named == *label));
+    labels.iter().filter(is_named)
+}
+
 /// METIS that an operation moves or gives away, for `amount_from`: what it names, the reward it takes along, and for an
 /// exit or a new owner the whole principal.
 pub fn amount_at_stake(operation: &Operation, principal: Metis, reward: Metis) -> Metis {

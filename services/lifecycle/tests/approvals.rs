@@ -3,7 +3,7 @@
 use api::lifecycle::v1::lifecycle_service_client::LifecycleServiceClient;
 use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::*;
-use lifecycle::{ApprovalRule, Approvals, Config};
+use lifecycle::{ApprovalRule, Approvals, Config, Fees, LabelBudget};
 use runtime::errors::refusal_of;
 use testkit::wait_for;
 
@@ -139,6 +139,42 @@ async fn what_was_changed_after_its_approval_waits_again() {
     let now = digest(&world.operation(&exit.id).await);
     let still = approve(&world, "bob", &exit.id, &now).await.unwrap();
     assert_eq!(still.state(), OperationState::PendingApproval, "alice approved something else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_that_a_rule_matches_is_not_taken_off_by_an_operator() {
+    let rule = ApprovalRule {
+        labels: [("tier".to_owned(), "gold".to_owned())].into(),
+        needed: 1,
+        ..ApprovalRule::default()
+    };
+    let approvals = Approvals { rules: vec![rule], ..Approvals::default() };
+    let budget = LabelBudget { label: "team".to_owned(), value: "a".to_owned(), per_day_wei: u64::MAX };
+    let fees = Fees { budgets: vec![budget], ..Fees::default() };
+    let mut world = World::with(Config { approvals, fees, ..quick() }).await;
+    let sequencer = world.whitelisted("alpha").await;
+    let label = async |world: &World, pairs: &[(&str, &str)]| {
+        let now = world.sequencer(&sequencer.id).await;
+        let labels = pairs.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+        let request = UpdateSequencerRequest {
+            id: sequencer.id.clone(),
+            etag: now.etag,
+            labels,
+            set_labels: true,
+            ..Default::default()
+        };
+        let answer = world.client.clone().update_sequencer(request).await;
+        answer.map(|_| ()).map_err(|no| refusal_of(&no).unwrap())
+    };
+    label(&world, &[("tier", "silver"), ("team", "b")]).await.unwrap();
+    label(&world, &[("tier", "gold"), ("team", "a"), ("site", "x")]).await.expect("more guarded than before");
+    for fewer in [&[("team", "a")][..], &[("tier", "silver"), ("team", "a")], &[("tier", "gold")], &[]] {
+        let refused = label(&world, fewer).await.unwrap_err();
+        assert_eq!(refused.reason, "LABEL_GUARDED");
+    }
+    label(&world, &[("tier", "gold"), ("team", "a"), ("site", "y")]).await.expect("nothing names the site");
+    let lock = world.ask(&sequencer.id, lock(20_000)).await;
+    assert_eq!(lock.state(), OperationState::PendingApproval);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,11 @@
 //! Changes what an operator says of a sequencer. What the chain says of it cannot be changed here.
 
+use std::collections::BTreeMap;
+
 use api::keys::v1::KeyRole;
 use api::lifecycle::v1::{UpdateSequencerRequest, UpdateSequencerResponse};
 use api::{convert, reasons};
+use domain::approval::guarded_labels;
 use runtime::errors::Refusal;
 use store::in_transaction;
 
@@ -34,6 +37,7 @@ pub async fn run(fleet: &Fleet, request: UpdateSequencerRequest) -> Result<Updat
         }
     }
     if set_labels {
+        keeps_guarded(fleet, &row, &labels)?;
         row.labels = serde_json::json!(labels);
     }
     if let Some(listing) = listing {
@@ -58,6 +62,26 @@ pub async fn run(fleet: &Fleet, request: UpdateSequencerRequest) -> Result<Updat
         })
     })
     .await
+}
+
+/// A label that a rule or a budget matches is for whoever writes the configuration to lift: an operator who took it off
+/// alone would have decided alone.
+fn keeps_guarded(
+    fleet: &Fleet,
+    row: &sequencer::Row,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), Refusal> {
+    let now = row.labels();
+    let budgets = &fleet.config.fees.budgets;
+    let budgeted =
+        now.iter().filter(|(label, value)| budgets.iter().any(|b| b.label == **label && b.value == **value));
+    let lost = guarded_labels(&fleet.approval_rules, &now)
+        .chain(budgeted)
+        .find(|(label, value)| labels.get(*label) != Some(*value));
+    let Some((label, value)) = lost else { return Ok(()) };
+    let words =
+        format!("{} has {label}={value}, which a rule of approvals or a fee budget matches", row.name);
+    Err(Refusal::new(&reasons::LABEL_GUARDED, words).meta("label", label))
 }
 
 fn changed(row: &sequencer::Row) -> Error {

@@ -391,7 +391,7 @@ impl Range {
             Fault::Foreign { comes_back } => self.foreign(id, subject, comes_back).await,
             Fault::KilledAfter(requests) | Fault::TwoReplicas(requests) => {
                 self.until_asked(id, requests).await;
-                self.service.take().expect("it runs").kill();
+                self.service.take().expect("it runs").seqd.kill();
                 match self.second.take() {
                     // It waits until the leases of the dead one have expired.
                     Some(second) => {
@@ -597,7 +597,7 @@ async fn a_leader_that_was_stopped_and_is_continued_does_nothing() {
         range.number("SELECT count(*) FROM lifecycle.transaction WHERE nonce IS NOT NULL").await > 0
     })
     .await;
-    first.signal(Signal::SIGSTOP);
+    first.seqd.signal(Signal::SIGSTOP);
     // What the kernel has of it already still arrives.
     range.mine(1).await;
     let sent = || own.counts().by_method.get("eth_sendRawTransaction").copied().unwrap_or_default();
@@ -615,9 +615,10 @@ async fn a_leader_that_was_stopped_and_is_continued_does_nothing() {
                   + (SELECT count(*) FROM lifecycle.transaction)";
     let written = range.number(tables).await;
     let asked = own.counts().http;
-    first.signal(Signal::SIGCONT);
+    first.seqd.signal(Signal::SIGCONT);
     wait_until("it lives again", DEADLINE, || async {
-        own.counts().http > asked || first.said().contains("lost") || first.said().contains("no longer held")
+        let said = first.seqd.said();
+        own.counts().http > asked || said.contains("lost") || said.contains("no longer held")
     })
     .await;
     range.mine(4).await;

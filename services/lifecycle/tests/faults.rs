@@ -347,7 +347,7 @@ impl Range {
         self.before(&run.fault).await;
         self.automine(run.automine).await;
         let id = self.ask(&subject, run.verb).await;
-        self.strike(&run.fault, &id, &subject).await;
+        self.strike(run, &id, &subject).await;
         self.set_faults([Faults::default(), Faults::default()]);
         let told = self.until_final(&id).await;
         self.automine(true).await;
@@ -382,8 +382,8 @@ impl Range {
     }
 
     /// What goes wrong afterwards. It is over when this returns.
-    async fn strike(&mut self, fault: &Fault, id: &str, subject: &Subject) {
-        match *fault {
+    async fn strike(&mut self, run: &Run, id: &str, subject: &Subject) {
+        match run.fault {
             Fault::DiesAt(_) => {
                 self.until_dead().await;
                 self.serve(&quick()).await;
@@ -415,7 +415,9 @@ impl Range {
                     self.mine(1).await;
                 }
             }
-            Fault::Reorg { depth, on_top, fate } => self.reorganise(id, depth, on_top, fate).await,
+            Fault::Reorg { depth, on_top, fate } => {
+                self.reorganise(id, own_step(run.verb), depth, on_top, fate).await;
+            }
             Fault::DatabaseAway(requests) => {
                 self.until_asked(id, requests).await;
                 self.database_goes_away().await;
@@ -461,12 +463,12 @@ impl Range {
         self.world.l1.link.reorg(head + 1 - taken, &[]).await.expect("anvil reorganises");
     }
 
-    async fn reorganise(&self, id: &str, depth: u64, on_top: u64, fate: Fate) {
+    async fn reorganise(&self, id: &str, step: &str, depth: u64, on_top: u64, fate: Fate) {
         let mined = wait_for("it is in a block, or over", ANSWER_MAX, || async {
             self.mine_slowly().await;
             let operation = self.operation(id).await?;
-            let own = operation.transactions.iter().rev().find(|one| one.mined_form == "CALL" && is_own(one));
-            match own {
+            let mut newest_first = operation.transactions.iter().rev();
+            match newest_first.find(|one| one.mined_form == "CALL" && one.step == step) {
                 Some(one) => Some(one.block.as_ref().map(|block| block.number)),
                 None => is_final(&operation).then_some(None),
             }
@@ -537,10 +539,6 @@ fn own_step(verb: Verb) -> &'static str {
         Verb::Unlock => "unlock",
         Verb::Claim => "claim",
     }
-}
-
-fn is_own(one: &Transaction) -> bool {
-    ["lock", "increase", "withdraw", "unlock"].contains(&one.step.as_str())
 }
 
 #[tokio::test(flavor = "multi_thread")]

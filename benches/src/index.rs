@@ -14,7 +14,8 @@ mod run;
 mod sparse;
 mod world;
 
-pub use world::{close, free_port};
+pub use testkit::free_port;
+pub use world::WORLD;
 
 use crate::Measure;
 

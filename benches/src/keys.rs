@@ -13,7 +13,7 @@ mod policy;
 mod round_trips;
 mod world;
 
-pub use world::close;
+pub use world::WORLD;
 
 use crate::Measure;
 

@@ -20,6 +20,7 @@ mod report;
 mod socket;
 mod stack;
 mod up;
+mod world;
 
 use std::process::ExitCode;
 
@@ -72,9 +73,9 @@ fn main() -> ExitCode {
             }
         }
     }
-    runtime.block_on(keys::close());
-    runtime.block_on(index::close());
-    runtime.block_on(ops::close());
+    runtime.block_on(keys::WORLD.close());
+    runtime.block_on(index::WORLD.close());
+    runtime.block_on(ops::WORLD.close());
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 

@@ -13,7 +13,7 @@ mod restart;
 mod stage;
 mod world;
 
-pub use world::close;
+pub use world::WORLD;
 
 use crate::Measure;
 

@@ -1,5 +1,6 @@
 //! Tables for people, canonical protobuf JSON for programs.
 
+use std::fmt::{self, Display, Formatter};
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
@@ -22,12 +23,17 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// Prints `message` (named by its full protobuf name) as JSON, or the table.
-    pub fn print<M: Message>(&self, name: &str, message: &M, table: impl FnOnce() -> Rows) -> Result<()> {
+    /// Prints `message` (named by its full protobuf name) as JSON, or what people read, mostly a table.
+    pub fn print<M: Message, T: Display>(
+        &self,
+        name: &str,
+        message: &M,
+        words: impl FnOnce() -> T,
+    ) -> Result<()> {
         if self.json {
             println!("{}", json(name, message)?);
         } else {
-            println!("{}", table().render());
+            println!("{}", words());
         }
         Ok(())
     }
@@ -91,10 +97,11 @@ impl Rows {
         self.table.add_row(cells);
         self
     }
+}
 
-    /// As text.
-    pub fn render(&self) -> String {
-        self.table.to_string()
+impl Display for Rows {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.table.fmt(f)
     }
 }
 

@@ -12,10 +12,9 @@ use dev::stack::{Options, Services, World};
 use domain::amount::{Eth, Metis};
 use serde_json::Value;
 use testkit::contracts::account;
-use testkit::wait_until;
+use testkit::{program, wait_until};
 use tokio::process::Command;
 
-use crate::process::program;
 use crate::stage::SEEN_MAX;
 
 /// `seqctl` with the configuration of a world.
@@ -27,7 +26,7 @@ pub struct Seqctl {
 impl Seqctl {
     /// For the operator of a world.
     pub fn of(world: &World) -> Result<Self> {
-        Ok(Self { program: program("seqctl")?, config: world.access().seqctl_config.clone() })
+        Ok(Self { program: program("seqctl"), config: world.access().seqctl_config.clone() })
     }
 
     async fn output(&self, format: &str, line: &str) -> Result<Output> {

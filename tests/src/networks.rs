@@ -63,25 +63,8 @@ async fn a_second_network_shows_nothing_of_the_first() -> Result<()> {
 fn network(first: &Network, anvils: &[Anvil; 2], l1: &L1, l2: &L2) -> Result<Network> {
     let [on_l1, on_l2] = anvils;
     Ok(Network {
-        l1: L1Config {
-            rpc: vec![on_l1.url().parse()?],
-            ws: Some(on_l1.ws_url().parse()?),
-            quorum: None,
-            chain_id: Some(l1.chain_id),
-            locking_pool: Some(l1.locking_pool),
-            locking_info: Some(l1.locking_info),
-            metis: Some(l1.metis),
-            bridge: Some(l1.bridge),
-            start_block: Some(l1.start_block),
-        },
-        l2: L2Config {
-            rpc: vec![on_l2.url().parse()?],
-            ws: Some(on_l2.ws_url().parse()?),
-            quorum: None,
-            chain_id: Some(l2.chain_id),
-            sequencer_set: Some(l2.sequencer_set),
-            start_block: Some(l2.start_block),
-        },
+        l1: L1Config { rpc: vec![on_l1.url().parse()?], ws: Some(on_l1.ws_url().parse()?), ..l1.settings() },
+        l2: L2Config { rpc: vec![on_l2.url().parse()?], ws: Some(on_l2.ws_url().parse()?), ..l2.settings() },
         ..first.clone()
     })
 }

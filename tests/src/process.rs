@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use testkit::{wait_for, wait_until};
+use testkit::{program, wait_for, wait_until};
 
 /// Measured: 3 s in a debug build with two tests beside each other.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ impl Seqd {
     /// When it ends or does not get ready.
     pub async fn start(config: &Path, settings: &[(&str, &str)], admin: &str, log: &Path) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log).context("opening a log")?;
-        let mut command = Command::new(program("seqd")?);
+        let mut command = Command::new(program("seqd"));
         command.arg("all").arg("--config").arg(config);
         for (key, value) in settings {
             command.arg("--set").arg(format!("{key}={value}"));
@@ -136,22 +136,4 @@ impl Drop for Seqd {
             println!("the last words of seqd:\n{}", self.log_tail());
         }
     }
-}
-
-/// A binary of the profile that this test was built with: `target/<profile>/<name>`, two folders above us.
-///
-/// # Errors
-/// When it was not built.
-pub fn program(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe().context("finding the test binary")?;
-    let profile =
-        test.parent().and_then(Path::parent).context("a test binary is in target/<profile>/deps")?;
-    let program = profile.join(name);
-    if program.is_file() {
-        return Ok(program);
-    }
-    bail!(
-        "there is no {}: build it first with `cargo build --package seqd --package seqctl`, as `make test` does",
-        program.display()
-    )
 }

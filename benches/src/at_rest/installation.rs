@@ -21,15 +21,14 @@ use nix::unistd::Pid;
 use runtime::client::{self, Peer};
 use runtime::tls::{Tls, TlsConfig};
 use testkit::postgres::Options;
-use testkit::{Cluster, Pki, wait_until};
+use testkit::{Cluster, Pki, free_port, wait_until};
 use tokio::process::{Child, Command};
 
-use crate::index::free_port;
+use crate::postgres::role_url;
 use crate::program::beside;
 
 const TRUST_DOMAIN: &str = "metis.local";
 const NETWORK: &str = "sepolia";
-const PASSWORD: &str = "bench";
 /// Far beyond every target.
 const READY_MAX: Duration = Duration::from_secs(60);
 
@@ -69,8 +68,7 @@ impl Installation {
         let [listen, admin] = [free_port()?, free_port()?].map(|port| format!("127.0.0.1:{port}"));
         let made = Self { folder, pki, listen, admin, cluster };
         let admin_url = made.cluster.url().to_owned();
-        let (_, place) = admin_url.rsplit_once('@').context("a URL with a user")?;
-        fs::write(made.path("role.url"), format!("postgres://seq_keys:{PASSWORD}@{place}"))?;
+        fs::write(made.path("role.url"), role_url(&admin_url, "keys")?)?;
         fs::write(made.path("admin.url"), &admin_url)?;
         fs::write(made.path("secret"), secret)?;
         fs::write(made.path("seqd.toml"), made.configuration(kind))?;

@@ -10,11 +10,12 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use testkit::contracts::L1;
+use testkit::free_port;
 use tokio::process::Command;
 
 use super::backfill::{self, HUNDRED_THOUSAND};
 use super::oracle;
-use super::world::{Database, World, free_port, world};
+use super::world::{Database, World, world};
 use crate::npm::installed;
 use crate::report::{Figure, rounded};
 

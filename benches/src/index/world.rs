@@ -7,27 +7,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use testkit::contracts::L1;
 use testkit::crowd::{Crowd, Plan};
-use testkit::{Cluster, Pki};
-use tokio::process::Command;
-use tokio::sync::{Mutex, MutexGuard};
+use testkit::{Cluster, Pki, free_port};
+use tokio::sync::MutexGuard;
 
-use crate::postgres::durable;
-use crate::program::beside;
+use crate::postgres::{at, durable, migrate, role_url};
+use crate::world::Kept;
 
 /// Name of the network in the configuration.
 pub const NETWORK: &str = "bench";
 const TRUST_DOMAIN: &str = "metis.local";
-const PASSWORD: &str = "bench";
 /// Copied for each run.
 const TEMPLATE: &str = "bench_template";
 /// Between two looks at the head where there is no WebSocket.
 const POLL_MS: u64 = 250;
 
-static WORLD: Mutex<Option<World>> = Mutex::const_new(None);
+pub static WORLD: Kept<World> = Kept::none();
 
 /// Everything around an indexer.
 pub struct World {
@@ -49,16 +47,7 @@ pub struct Database {
 
 /// The world of this process; nobody else measures while it is held.
 pub async fn world() -> Result<MutexGuard<'static, Option<World>>> {
-    let mut world = WORLD.lock().await;
-    if world.is_none() {
-        *world = Some(World::start().await?);
-    }
-    Ok(world)
-}
-
-/// Stops everything that was started.
-pub async fn close() {
-    drop(WORLD.lock().await.take());
+    WORLD.held(World::start).await
 }
 
 impl World {
@@ -68,25 +57,8 @@ impl World {
         for name in ["indexer", "operator/bench"] {
             pki.identity(name)?;
         }
-        let world = Self { cluster, folder, made: AtomicU32::new(0), chain: None };
-        world.migrate().await?;
-        Ok(world)
-    }
-
-    /// The template's schemas, by the program that is measured.
-    async fn migrate(&self) -> Result<()> {
-        let [admin, role, file] = ["admin.url", "role.url", "migrate.toml"].map(|name| self.path(name));
-        fs::write(&admin, at(self.cluster.url(), TEMPLATE))?;
-        fs::write(&role, service_url(&at(self.cluster.url(), TEMPLATE))?)?;
-        let text = format!(
-            "[database]\nadmin_url = {{ file = {admin:?} }}\nurls.indexer = {{ file = {role:?} }}\n",
-        );
-        fs::write(&file, text)?;
-        let mut migrate = Command::new(beside("seqd")?);
-        let output = migrate.arg("migrate").arg("--config").arg(&file).output().await?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "migrating: {said}");
-        Ok(())
+        migrate(folder.path(), &at(cluster.url(), TEMPLATE), "indexer").await?;
+        Ok(Self { cluster, folder, made: AtomicU32::new(0), chain: None })
     }
 
     /// The chain of this plan, the one of the last figure if it is the same.
@@ -126,7 +98,7 @@ impl World {
         server.execute("CHECKPOINT").await?;
         server.close().await?;
         let url = at(self.cluster.url(), &name);
-        Ok(Database { service_url: service_url(&url)?, name, url })
+        Ok(Database { service_url: role_url(&url, "indexer")?, name, url })
     }
 
     /// Drops a database, so that its writes do not disturb what is measured next.
@@ -223,27 +195,4 @@ fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(3).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-}
-
-/// The same database as the service's role.
-fn service_url(url: &str) -> Result<String> {
-    let (_, place) = url.rsplit_once('@').context("a URL with a password")?;
-    Ok(format!("postgres://{}:{PASSWORD}@{place}", migrations::role_of("indexer")))
-}
-
-/// The same server's other database.
-fn at(url: &str, database: &str) -> String {
-    match url.rsplit_once('/') {
-        Some((server, _)) => format!("{server}/{database}"),
-        None => url.to_owned(),
-    }
-}
-
-/// A port that nobody listens on just now.
-///
-/// # Errors
-/// When there is none.
-pub fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
-    Ok(listener.local_addr()?.port())
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ::keys::policy::call::relockCall;
 use alloy_primitives::{Address, U256, address};
 use alloy_sol_types::SolCall;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use api::keys::v1::keys_service_client::KeysServiceClient;
 use api::keys::v1::{
     CreateKeyRequest, GetPolicyRequest, Key, KeyRole, SetPolicyRequest, SignTransactionRequest, SigningIntent,
@@ -20,20 +20,20 @@ use api::keys::v1::{
 use api::types::v1::UnsignedTransaction;
 use runtime::client::{Peer, channel};
 use runtime::tls::{Tls, TlsConfig};
-use testkit::{Cluster, Pki};
+use testkit::{Cluster, Pki, free_port};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
-use crate::postgres::durable;
+use crate::postgres::{at, durable, migrate, role_url};
 use crate::program::beside;
+use crate::world::Kept;
 
 pub type Client = KeysServiceClient<Peer>;
 
 /// As many as there are clients in the figure of many.
 pub const KEYS: usize = 20;
 const TRUST_DOMAIN: &str = "metis.local";
-const PASSWORD: &str = "bench";
 const DATABASE: &str = "bench_keys";
 const NETWORK: &str = "bench";
 const CHAIN_ID: u64 = 31_337;
@@ -45,7 +45,7 @@ const KEK: &str = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5
 const START_MAX: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
 
-static WORLD: Mutex<Option<World>> = Mutex::const_new(None);
+pub static WORLD: Kept<World> = Kept::none();
 
 /// Everything around a keys service.
 pub struct World {
@@ -69,27 +69,17 @@ pub struct Service {
 
 /// The world of this process; nobody else measures while it is held.
 pub async fn world() -> Result<MutexGuard<'static, Option<World>>> {
-    let mut world = WORLD.lock().await;
-    if world.is_none() {
-        *world = Some(World::start().await?);
-    }
-    Ok(world)
-}
-
-/// Stops everything that was started.
-pub async fn close() {
-    drop(WORLD.lock().await.take());
+    WORLD.held(World::start).await
 }
 
 impl World {
     async fn start() -> Result<Self> {
         let (folder, cluster) = durable(DATABASE).await?;
-        let (server, _) = cluster.url().rsplit_once('/').context("a URL with a database")?;
-        let url = format!("{server}/{DATABASE}");
+        let url = at(cluster.url(), DATABASE);
         let pki = Pki::new(folder.path().join("certs"), TRUST_DOMAIN)?;
         pki.identity("keys")?;
-        migrate(folder.path(), &url).await?;
-        let service = Service::start(folder.path(), "keys", &service_url(&url)?).await?;
+        migrate(folder.path(), &url, "keys").await?;
+        let service = Service::start(folder.path(), "keys", &role_url(&url, "keys")?).await?;
         let mut world =
             Self { _cluster: cluster, folder, pki, url, service, keys: Vec::new(), nonce: AtomicU64::new(0) };
         let mut operator = world.client("operator:bench")?;
@@ -136,7 +126,7 @@ impl World {
     /// # Errors
     /// When it does not start.
     pub async fn another(&self, place: &str) -> Result<Service> {
-        let url = service_url(&self.url)?;
+        let url = role_url(&self.url, "keys")?;
         let (credentials, rest) = url.rsplit_once('@').context("a URL with a password")?;
         let (_, database) = rest.split_once('/').context("a URL with a database")?;
         let url = format!("{credentials}@{place}/{database}");
@@ -239,29 +229,4 @@ async fn lift_eth_windows(mut operator: Client) -> Result<()> {
     let set = SetPolicyRequest { toml, expected_version: in_force.version, validate_only: false };
     operator.set_policy(set).await?;
     Ok(())
-}
-
-/// The schemas, by the program that is measured.
-async fn migrate(folder: &Path, url: &str) -> Result<()> {
-    let [admin, role, file] = ["admin.url", "role.url", "migrate.toml"].map(|name| folder.join(name));
-    fs::write(&admin, url)?;
-    fs::write(&role, service_url(url)?)?;
-    let text = format!("[database]\nadmin_url = {{ file = {admin:?} }}\nurls.keys = {{ file = {role:?} }}\n");
-    fs::write(&file, text)?;
-    let mut migrate = Command::new(beside("seqd")?);
-    let output = migrate.arg("migrate").arg("--config").arg(&file).output().await?;
-    ensure!(output.status.success(), "migrating: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
-/// The same database as the service's role.
-fn service_url(url: &str) -> Result<String> {
-    let (_, place) = url.rsplit_once('@').context("a URL with a password")?;
-    Ok(format!("postgres://{}:{PASSWORD}@{place}", migrations::role_of("keys")))
-}
-
-/// A port that nobody listens on just now.
-fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
-    Ok(listener.local_addr()?.port())
 }

@@ -12,10 +12,11 @@ use runtime::tls::{Tls, TlsConfig};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use testkit::{Cluster, Pki};
 use tokio::process::Command;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
 use crate::postgres::durable;
 use crate::program::beside;
+use crate::world::Kept;
 
 /// The services of a stage, callees first.
 pub const SERVICES: [&str; 3] = ["keys", "indexer", "lifecycle"];
@@ -25,7 +26,7 @@ const PASSWORD: &str = "bench";
 const TEMPLATE: &str = "bench_template";
 const OPERATOR: &str = "operator/bench";
 
-static WORLD: Mutex<Option<World>> = Mutex::const_new(None);
+pub static WORLD: Kept<World> = Kept::none();
 
 /// What all stages share.
 pub struct World {
@@ -46,16 +47,7 @@ pub struct Database {
 
 /// The world of this process; nobody else measures while it is held.
 pub async fn world() -> Result<MutexGuard<'static, Option<World>>> {
-    let mut world = WORLD.lock().await;
-    if world.is_none() {
-        *world = Some(World::start().await?);
-    }
-    Ok(world)
-}
-
-/// Stops everything that was started.
-pub async fn close() {
-    drop(WORLD.lock().await.take());
+    WORLD.held(World::start).await
 }
 
 impl World {

@@ -115,7 +115,7 @@ async fn print_networks(session: &Session, out: &Printer) -> Result<()> {
     let answer = session.indexer().list_networks(ListNetworksRequest {}).await?.into_inner();
     out.print("sequencer.indexer.v1.ListNetworksResponse", &answer, || networks::rows(&answer.networks))?;
     if !out.json {
-        println!("\n{}", networks::endpoint_rows(&answer.networks).render());
+        println!("\n{}", networks::endpoint_rows(&answer.networks));
     }
     Ok(())
 }

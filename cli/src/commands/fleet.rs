@@ -182,15 +182,13 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
         Command::Plan(spec) => {
             let spec = Some(spec.asked(session.network()?)?);
             let plan = fleets.plan_fleet(PlanFleetRequest { spec }).await?.into_inner();
-            return print_plan(out, &plan);
+            return out.print("sequencer.lifecycle.v1.PlanFleetResponse", &plan, || plan_words(&plan));
         }
         Command::Start { spec, yes, confirm, request_id: id } => {
             let irreversible = spec.kind == Kind::Unlock;
             let spec = Some(spec.asked(session.network()?)?);
             let plan = fleets.plan_fleet(PlanFleetRequest { spec: spec.clone() }).await?.into_inner();
-            if !out.json {
-                print_plan(out, &plan)?;
-            }
+            out.note(&plan_words(&plan));
             // A plan for nobody is refused with its reason: there is nothing to confirm.
             match (plan.included, irreversible, confirm.as_deref()) {
                 (0, ..) | (_, true, Some("unlock")) => {}
@@ -266,14 +264,6 @@ async fn members(session: &Session, out: &Printer, fleet: String) -> Result<()> 
     })
 }
 
-fn print_plan(out: &Printer, plan: &PlanFleetResponse) -> Result<()> {
-    if !out.json {
-        out.note(&plan_words(plan));
-        return Ok(());
-    }
-    out.print("sequencer.lifecycle.v1.PlanFleetResponse", plan, Rows::properties)
-}
-
 /// A plan as people read it.
 fn plan_words(plan: &PlanFleetResponse) -> String {
     if plan.members.is_empty() {
@@ -288,7 +278,7 @@ fn plan_words(plan: &PlanFleetResponse) -> String {
     let count = plan.included.to_string();
     rows.add(["all", &count, &eth(&plan.fee_wei), &eth(&plan.fee_max_wei), within]);
     rows.add(["digest", "", "", "", &plan.digest]);
-    rows.render()
+    rows.to_string()
 }
 
 fn print(out: &Printer, one: &FleetOperation) -> Result<()> {

@@ -180,7 +180,7 @@ pub async fn run(command: Command, session: &Session, out: &Printer) -> Result<(
 }
 
 /// Exit 0 if nothing stands in the way, 5 if something does.
-pub async fn checked(
+async fn checked(
     session: &Session,
     out: &Printer,
     sequencer: String,

@@ -72,12 +72,16 @@ async fn calls_with_archives_wait_for_their_turn_and_hold_up_no_others() {
     busy.iter().for_each(|one| one.abort());
     assert_eq!(waits.await.expect("no panic").expect("its turn has come"), "after");
 
+    let before = calls.load(Ordering::SeqCst);
     let _queue: Vec<_> = (0..BULK_QUEUE_MAX).map(hang).collect();
+    let begun = || calls.load(Ordering::SeqCst) - before;
+    wait_until("every turn is taken again", async || begun() == BULK_CALLS_MAX).await;
     wait_until("the queue is full", async || {
         let refused = call_within(peer.clone(), STORE, "x", Duration::from_millis(100)).await;
         refused.is_err_and(|status| code_and_reason(&status).1 == "OVERLOADED")
     })
     .await;
+    assert_eq!(begun(), BULK_CALLS_MAX, "none of those that wait has begun");
 }
 
 #[tokio::test]

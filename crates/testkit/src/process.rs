@@ -20,7 +20,10 @@ const LOOK_PAUSE: Duration = Duration::from_millis(20);
 const LOG_TAIL_BYTES: u64 = 2_000;
 
 /// A port of the loopback interface that was free a moment ago.
-pub(crate) fn free_port() -> Result<u16, Error> {
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16, Error> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(Error::Port)?;
     Ok(listener.local_addr().map_err(Error::Port)?.port())
 }

@@ -25,24 +25,7 @@ pub(super) fn network(simulator: &Simulator, options: &Options) -> Result<Networ
         confirmations: Some(options.confirmations),
         poll_ms: POLL_MS,
         themis_network: Some(THEMIS_NETWORK.to_owned()),
-        l1: L1 {
-            rpc: l1_rpc,
-            ws: l1_ws,
-            quorum: None,
-            chain_id: Some(l1.chain_id),
-            locking_pool: Some(l1.locking_pool),
-            locking_info: Some(l1.locking_info),
-            metis: Some(l1.metis),
-            bridge: Some(l1.bridge),
-            start_block: Some(l1.start_block),
-        },
-        l2: L2 {
-            rpc: l2_rpc,
-            ws: l2_ws,
-            quorum: None,
-            chain_id: Some(l2.chain_id),
-            sequencer_set: Some(l2.sequencer_set),
-            start_block: Some(l2.start_block),
-        },
+        l1: L1 { rpc: l1_rpc, ws: l1_ws, ..l1.settings() },
+        l2: L2 { rpc: l2_rpc, ws: l2_ws, ..l2.settings() },
     })
 }

@@ -1,22 +1,16 @@
 //! `seqd indexer` as processes of its own that are killed, stopped and continued: the tables stay exact.
-//!
-//! The binary is that of the profile this test was built with; `make test` builds it first.
 
-use std::env;
-use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use chain::config::Network;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sea_orm::ConnectionTrait;
 use testkit::proxy::{Faults, LogLimits, Provider};
-use testkit::{Proxy, wait_for, wait_until};
+use testkit::{Proxy, Seqd, wait_until};
 
 use crate::trial::{NEVER_COMPARED, Stand, Tables, same_lines};
 use crate::world::{DEADLINE, NETWORK, TRUST_DOMAIN};
@@ -31,65 +25,12 @@ const RANGE: u64 = 4;
 /// server ends after 5 s.
 const TAKEN_OVER_MAX: Duration = Duration::from_secs(20);
 
-/// A running `seqd indexer`; killed when dropped.
-struct Process {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    fn start(stand: &Stand, name: &str, network: &Network, tables: &Tables) -> Self {
-        let folder = stand.folder.path();
-        let config = folder.join(format!("{name}.toml"));
-        fs::write(&config, configuration(folder, name, network, tables))
-            .expect("the configuration is written");
-        stand.pki.identity("indexer").expect("a certificate");
-        let log = folder.join(format!("{name}.log"));
-        let output = File::options().create(true).append(true).open(&log).expect("a log");
-        let mut command = Command::new(program());
-        command.arg("indexer").arg("--config").arg(config).stdin(Stdio::null());
-        command.stdout(output.try_clone().expect("a log")).stderr(output);
-        // Its own group: what a terminal sends to us must not stop it behind our back.
-        let child = command.process_group(0).spawn().expect("seqd starts");
-        Self { child, log }
-    }
-
-    /// SIGKILL: nothing of it runs any more afterwards.
-    fn kill(mut self) {
-        self.child.kill().expect("it is ours");
-        let status = self.child.wait().expect("it is ours");
-        assert_eq!(status.code(), None, "it had ended by itself: {}", self.tail());
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        kill(Pid::from_raw(pid), signal).expect("it is ours");
-    }
-
-    fn tail(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
-        text.lines().rev().take(20).collect::<Vec<_>>().join("\n")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Fails only if it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            println!("the last words of seqd, newest first:\n{}", self.tail());
-        }
-    }
-}
-
-/// `target/<profile>/seqd`, two folders above this test.
-fn program() -> PathBuf {
-    let test = env::current_exe().expect("this test is a file");
-    let profile = test.parent().and_then(Path::parent).expect("a test binary is in target/<profile>/deps");
-    let program = profile.join("seqd");
-    assert!(program.is_file(), "build it first with `cargo build --package seqd`, as `make test` does");
-    program
+fn start(stand: &Stand, name: &str, network: &Network, tables: &Tables) -> Seqd {
+    let folder = stand.folder.path();
+    let config = folder.join(format!("{name}.toml"));
+    fs::write(&config, configuration(folder, name, network, tables)).expect("the configuration is written");
+    stand.pki.identity("indexer").expect("a certificate");
+    Seqd::start("indexer", &config, &folder.join(format!("{name}.log")))
 }
 
 fn configuration(folder: &Path, name: &str, network: &Network, tables: &Tables) -> String {
@@ -134,7 +75,7 @@ async fn killed_again_and_again(stand: &Stand, most: u64, rng: &mut StdRng, expe
     let mut reached = 0;
     while kills < most {
         let last = proxy.counts().http + rng.random_range(1..=REQUESTS_MAX);
-        let process = Process::start(stand, "killed", &network, &tables);
+        let process = start(stand, "killed", &network, &tables);
         wait_until("it has asked so many times", DEADLINE, || async {
             proxy.counts().http >= last || tables.tip().await.is_some_and(|(number, _)| number > finalized)
         })
@@ -151,7 +92,7 @@ async fn killed_again_and_again(stand: &Stand, most: u64, rng: &mut StdRng, expe
         }
         kills += 1;
     }
-    let last = Process::start(stand, "killed", &network, &tables);
+    let last = start(stand, "killed", &network, &tables);
     tables.settled(&stand.crowd.l1).await;
     same_lines(&tables.rows().await, expected);
     drop(last);
@@ -197,7 +138,7 @@ async fn a_leader_that_was_stopped_and_is_continued_writes_nothing() {
     tables.connection.execute_unprepared(RECORDED).await.expect("moves are recorded");
     // Slow, so that it is stopped in the middle of its history, with ranges under way.
     let (old_node, new_node) = (slow_proxy(&stand, 400).await, slow_proxy(&stand, 0).await);
-    let old = Process::start(&stand, "old", &stand.network(&[old_node.url()]), &tables);
+    let old = start(&stand, "old", &stand.network(&[old_node.url()]), &tables);
     wait_until("it is in the middle of its history", DEADLINE, || async {
         tables.number("SELECT count(*) FROM public.moved").await > 0
     })
@@ -207,7 +148,7 @@ async fn a_leader_that_was_stopped_and_is_continued_writes_nothing() {
     let stopped_at = tables.tip().await.expect("a block").0;
     assert!(stopped_at < stand.finalized().await, "it was in its history");
 
-    let new = Process::start(&stand, "new", &stand.network(&[new_node.url()]), &tables);
+    let new = start(&stand, "new", &stand.network(&[new_node.url()]), &tables);
     wait_until("the other takes over and goes on", TAKEN_OVER_MAX, || async {
         tables.number(EPOCH).await == held + 1
             && tables.tip().await.is_some_and(|(number, _)| number > stopped_at)
@@ -216,10 +157,9 @@ async fn a_leader_that_was_stopped_and_is_continued_writes_nothing() {
     let asked = old_node.counts().http;
     old.signal(Signal::SIGCONT);
     tables.settled(&stand.crowd.l1).await;
-    wait_for("the old leader has seen that it lost the lease", DEADLINE, || async {
-        let log = fs::read_to_string(&old.log).ok()?;
-        (log.contains("is lost") || log.contains("no longer held") || old_node.counts().http > asked)
-            .then_some(())
+    wait_until("the old leader has seen that it lost the lease", DEADLINE, || async {
+        let said = old.said();
+        said.contains("is lost") || said.contains("no longer held") || old_node.counts().http > asked
     })
     .await;
     for _ in 0..5 {

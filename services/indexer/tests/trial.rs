@@ -95,17 +95,7 @@ pub fn l1_network(l1: &L1, endpoints: &[String]) -> Network {
         variant: Variant::Main,
         confirmations: Some(2),
         poll_ms: 50,
-        l1: L1Config {
-            rpc,
-            ws: None,
-            quorum: None,
-            chain_id: Some(l1.chain_id),
-            locking_pool: Some(l1.locking_pool),
-            locking_info: Some(l1.locking_info),
-            metis: Some(l1.metis),
-            bridge: Some(l1.bridge),
-            start_block: Some(l1.start_block),
-        },
+        l1: L1Config { rpc, ..l1.settings() },
         ..Network::default()
     }
 }

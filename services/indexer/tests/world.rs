@@ -193,22 +193,9 @@ fn network(l1: &L1, l1_anvil: &Anvil, l2: &L2, l2_anvil: &Anvil) -> Network {
         l1: L1Config {
             rpc: vec![url(l1_anvil.url()).into()],
             ws: Some(l1_anvil.ws_url().parse().expect("a URL")),
-            quorum: None,
-            chain_id: Some(l1.chain_id),
-            locking_pool: Some(l1.locking_pool),
-            locking_info: Some(l1.locking_info),
-            metis: Some(l1.metis),
-            bridge: Some(l1.bridge),
-            start_block: Some(l1.start_block),
+            ..l1.settings()
         },
-        l2: L2Config {
-            rpc: vec![url(l2_anvil.url()).into()],
-            ws: None,
-            quorum: None,
-            chain_id: Some(l2.chain_id),
-            sequencer_set: Some(l2.sequencer_set),
-            start_block: Some(l2.start_block),
-        },
+        l2: L2Config { rpc: vec![url(l2_anvil.url()).into()], ..l2.settings() },
         ..Network::default()
     }
 }

@@ -1,15 +1,9 @@
 //! The guard under attack: two `seqd keys` over one database, one of them killed every 2 s, and clients that want
 //! other payloads for the same few nonces. Judged by what was released: no two intents for one nonce, ever.
-//!
-//! The binary is that of the profile this test was built with; `make test` builds it first.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
-use std::fs::{self, File};
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
+use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,7 +20,7 @@ use rand::{RngExt, SeedableRng};
 use runtime::client;
 use runtime::errors::refusal_of;
 use sea_orm::ConnectionTrait;
-use testkit::{Pki, TestDb, wait_until};
+use testkit::{Pki, Seqd, TestDb, free_port, wait_until};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -50,12 +44,12 @@ struct Replica {
     number: usize,
     folder: PathBuf,
     address: String,
-    child: Option<Child>,
+    process: Option<Seqd>,
 }
 
 impl Replica {
     fn new(number: usize, folder: PathBuf, db: &TestDb) -> Self {
-        let [grpc, admin] = [free_port(), free_port()];
+        let [grpc, admin] = [(); 2].map(|()| free_port().expect("a free port"));
         let url = folder.join("keys.url");
         fs::write(&url, db.url_for("keys")).expect("the URL is written");
         let kek = folder.join("kek");
@@ -72,17 +66,12 @@ impl Replica {
             bridge = Address::repeat_byte(0xb1),
         );
         fs::write(folder.join(format!("replica{number}.toml")), text).expect("the configuration is written");
-        Self { number, folder, address: format!("127.0.0.1:{grpc}"), child: None }
+        Self { number, folder, address: format!("127.0.0.1:{grpc}"), process: None }
     }
 
     fn start(&mut self) {
-        let log = self.folder.join(format!("replica{}.log", self.number));
-        let output = File::options().create(true).append(true).open(log).expect("a log");
-        let mut command = Command::new(program());
-        command.arg("keys").arg("--config").arg(self.folder.join(format!("replica{}.toml", self.number)));
-        command.stdin(Stdio::null()).stdout(output.try_clone().expect("a log")).stderr(output);
-        // Its own group: what a terminal sends to us must not stop it behind our back.
-        self.child = Some(command.process_group(0).spawn().expect("seqd starts"));
+        let file = |end| self.folder.join(format!("replica{}.{end}", self.number));
+        self.process = Some(Seqd::start("keys", &file("toml"), &file("log")));
     }
 
     async fn until_it_listens(&self) {
@@ -91,46 +80,11 @@ impl Replica {
         wait_until("the replica listens", DEADLINE, listens).await;
     }
 
-    /// SIGKILL: nothing of it runs any more afterwards.
     fn kill(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        child.kill().expect("it is ours");
-        let status = child.wait().expect("it is ours");
-        assert_eq!(status.code(), None, "it had ended by itself: {}", self.tail());
-    }
-
-    fn tail(&self) -> String {
-        let log = self.folder.join(format!("replica{}.log", self.number));
-        let text = fs::read_to_string(log).unwrap_or_default();
-        text.lines().rev().take(10).collect::<Vec<_>>().join("\n")
-    }
-}
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Fails only if it has ended.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        if std::thread::panicking() {
-            println!("the last words of replica {}, newest first:\n{}", self.number, self.tail());
+        if let Some(process) = self.process.take() {
+            process.kill();
         }
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
-}
-
-/// `target/<profile>/seqd`, two folders above this test.
-fn program() -> PathBuf {
-    let test = env::current_exe().expect("this test is a file");
-    let profile =
-        test.parent().and_then(|deps| deps.parent()).expect("a test binary is in target/<profile>/deps");
-    let program = profile.join("seqd");
-    assert!(program.is_file(), "build it first with `cargo build --package seqd`, as `make test` does");
-    program
 }
 
 /// Two replicas, and an in-process service beside them that makes the keys.

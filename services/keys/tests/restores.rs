@@ -208,8 +208,9 @@ async fn every_drill_is_kept_with_its_date_and_the_age_of_the_last_is_a_metric()
         .collect();
     assert!(named.len() >= 5, "{named:?}");
     for gauge in named {
+        let is_there = |line: &str| line.strip_prefix(gauge).is_some_and(|rest| rest.starts_with(['{', ' ']));
         wait_until(&format!("{gauge}, which stands in an alert, is exported"), soon, || async {
-            shows(gauge, "")
+            metrics_text().is_ok_and(|text| text.lines().any(is_there))
         })
         .await;
     }

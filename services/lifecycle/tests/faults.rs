@@ -347,7 +347,7 @@ impl Range {
         self.before(&run.fault).await;
         self.automine(run.automine).await;
         let id = self.ask(&subject, run.verb).await;
-        self.strike(&run.fault, &id, &subject).await;
+        self.strike(run, &id, &subject).await;
         self.set_faults([Faults::default(), Faults::default()]);
         let told = self.until_final(&id).await;
         self.automine(true).await;
@@ -382,8 +382,8 @@ impl Range {
     }
 
     /// What goes wrong afterwards. It is over when this returns.
-    async fn strike(&mut self, fault: &Fault, id: &str, subject: &Subject) {
-        match *fault {
+    async fn strike(&mut self, run: &Run, id: &str, subject: &Subject) {
+        match run.fault {
             Fault::DiesAt(_) => {
                 self.until_dead().await;
                 self.serve(&quick()).await;
@@ -391,7 +391,7 @@ impl Range {
             Fault::Foreign { comes_back } => self.foreign(id, subject, comes_back).await,
             Fault::KilledAfter(requests) | Fault::TwoReplicas(requests) => {
                 self.until_asked(id, requests).await;
-                self.service.take().expect("it runs").kill();
+                self.service.take().expect("it runs").seqd.kill();
                 match self.second.take() {
                     // It waits until the leases of the dead one have expired.
                     Some(second) => {
@@ -415,7 +415,9 @@ impl Range {
                     self.mine(1).await;
                 }
             }
-            Fault::Reorg { depth, on_top, fate } => self.reorganise(id, depth, on_top, fate).await,
+            Fault::Reorg { depth, on_top, fate } => {
+                self.reorganise(id, own_step(run.verb), depth, on_top, fate).await;
+            }
             Fault::DatabaseAway(requests) => {
                 self.until_asked(id, requests).await;
                 self.database_goes_away().await;
@@ -461,12 +463,12 @@ impl Range {
         self.world.l1.link.reorg(head + 1 - taken, &[]).await.expect("anvil reorganises");
     }
 
-    async fn reorganise(&self, id: &str, depth: u64, on_top: u64, fate: Fate) {
+    async fn reorganise(&self, id: &str, step: &str, depth: u64, on_top: u64, fate: Fate) {
         let mined = wait_for("it is in a block, or over", ANSWER_MAX, || async {
             self.mine_slowly().await;
             let operation = self.operation(id).await?;
-            let own = operation.transactions.iter().rev().find(|one| one.mined_form == "CALL" && is_own(one));
-            match own {
+            let mut newest_first = operation.transactions.iter().rev();
+            match newest_first.find(|one| one.mined_form == "CALL" && one.step == step) {
                 Some(one) => Some(one.block.as_ref().map(|block| block.number)),
                 None => is_final(&operation).then_some(None),
             }
@@ -539,10 +541,6 @@ fn own_step(verb: Verb) -> &'static str {
     }
 }
 
-fn is_own(one: &Transaction) -> bool {
-    ["lock", "increase", "withdraw", "unlock"].contains(&one.step.as_str())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_fails_there_is_one_effect_or_none_and_the_answer_says_which() {
     let runs = from_environment("LIFECYCLE_FAULTS", RUNS);
@@ -597,7 +595,7 @@ async fn a_leader_that_was_stopped_and_is_continued_does_nothing() {
         range.number("SELECT count(*) FROM lifecycle.transaction WHERE nonce IS NOT NULL").await > 0
     })
     .await;
-    first.signal(Signal::SIGSTOP);
+    first.seqd.signal(Signal::SIGSTOP);
     // What the kernel has of it already still arrives.
     range.mine(1).await;
     let sent = || own.counts().by_method.get("eth_sendRawTransaction").copied().unwrap_or_default();
@@ -615,9 +613,10 @@ async fn a_leader_that_was_stopped_and_is_continued_does_nothing() {
                   + (SELECT count(*) FROM lifecycle.transaction)";
     let written = range.number(tables).await;
     let asked = own.counts().http;
-    first.signal(Signal::SIGCONT);
+    first.seqd.signal(Signal::SIGCONT);
     wait_until("it lives again", DEADLINE, || async {
-        own.counts().http > asked || first.said().contains("lost") || first.said().contains("no longer held")
+        let said = first.seqd.said();
+        own.counts().http > asked || said.contains("lost") || said.contains("no longer held")
     })
     .await;
     range.mine(4).await;

@@ -91,8 +91,11 @@ async fn a_forced_exit_keeps_its_time_and_the_owner_may_begin_a_second_life() {
     world.l1.force_unlock(id).await.unwrap();
     let exiting = world.until_phase(&first, Phase::Exiting).await;
     world.l1.set_exit_delay(60).await.unwrap();
-    world.l1.link.advance_time(120).await.unwrap();
-    let still = world.until_phase(&first, Phase::Exiting).await;
+    let later = world.l1.link.advance_time(120).await.unwrap().number;
+    let applied = || async { at(&world, &first, later).await.is_ok() };
+    wait_until("the service has seen that time has passed", DEADLINE, applied).await;
+    let still = world.sequencer(&first).await;
+    assert_eq!(still.phase(), Phase::Exiting);
     assert_eq!(still.withdrawable_time, exiting.withdrawable_time, "the delay of others is not its own");
     world.l1.set_pause(false).await.unwrap();
     world.l1.whitelist(owner, true).await.unwrap();

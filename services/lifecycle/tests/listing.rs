@@ -4,7 +4,7 @@ use api::lifecycle::v1::*;
 use api::types::v1::{Check, Verdict};
 use runtime::errors::refusal_of;
 use serde_json::{Value, json};
-use testkit::wait_for;
+use testkit::wait_until;
 
 use crate::world::{DEADLINE, NETWORK, World, address, owner_name};
 
@@ -81,9 +81,9 @@ async fn a_listing_is_checked_as_upstream_and_the_chain_see_it() {
         .collect();
     assert_eq!(on_chain, [("LISTING_WHITELISTED", Verdict::Warn), ("LISTING_SIGNER_OWN", Verdict::Warn)]);
     world.l1.whitelist(address(&owner_name("beta")), true).await.expect("whitelisted");
-    wait_for("the register follows", DEADLINE, || async {
+    wait_until("the register follows", DEADLINE, || async {
         let now = validate(&world, formatted.clone()).await;
-        broken(&now.entries[1].checks).is_empty().then_some(())
+        broken(&now.entries[1].checks).is_empty()
     })
     .await;
     let elsewhere = ValidateListingRequest { network: String::new(), ..asked(stolen.to_string()) };

@@ -350,7 +350,10 @@ async fn a_dead_letter_raises_the_alert_and_every_alert_stands_on_a_metric_that_
     assert!(named.len() >= 3, "{named:?}");
     for metric in named {
         let what = format!("{metric}, which stands in an alert, is exported before anything has happened");
-        wait_until(&what, DEADLINE, || async { value(metric).is_some() }).await;
+        let is_there =
+            |line: &str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        wait_until(&what, DEADLINE, || async { metrics_text().is_ok_and(|text| text.lines().any(is_there)) })
+            .await;
     }
     let dead = || value("lifecycle_webhook_deliveries_total{outcome=\"dead\"").expect("it is exported");
     let before = dead();

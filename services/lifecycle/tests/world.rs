@@ -17,7 +17,7 @@ use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::register_sequencer_request::{Owner, Signer};
 use api::lifecycle::v1::webhooks_service_client::WebhooksServiceClient;
 use api::lifecycle::v1::*;
-use chain::config::Network;
+use chain::config::{L1 as L1Config, Network};
 use domain::amount::{Eth, Metis};
 use domain::network::Variant;
 use lifecycle::{Clock, Config};
@@ -320,15 +320,8 @@ pub fn managed(sequencer: &str, parameters: Parameters) -> CreateOperationReques
 }
 
 fn network(anvil: &Anvil, l1: &L1, variant: Variant) -> Network {
-    let mut network = Network { variant, confirmations: Some(2), poll_ms: 20, ..Network::default() };
-    network.l1.rpc = vec![anvil.url().parse().expect("a URL")];
-    network.l1.chain_id = Some(l1.chain_id);
-    network.l1.locking_pool = Some(l1.locking_pool);
-    network.l1.locking_info = Some(l1.locking_info);
-    network.l1.metis = Some(l1.metis);
-    network.l1.bridge = Some(l1.bridge);
-    network.l1.start_block = Some(l1.start_block);
-    network
+    let l1 = L1Config { rpc: vec![anvil.url().parse().expect("a URL")], ..l1.settings() };
+    Network { variant, confirmations: Some(2), poll_ms: 20, l1, ..Network::default() }
 }
 
 fn tls(pki: &Pki, name: &str) -> Arc<Tls> {

@@ -117,7 +117,7 @@ pub async fn acknowledge(asked: Acknowledge, session: &Session, out: &Printer) -
     };
     if !out.json {
         let reorg = find(session, id).await?;
-        println!("{}", rows(std::slice::from_ref(&reorg)).render());
+        println!("{}", rows(std::slice::from_ref(&reorg)));
     }
     if !yes {
         typed("yes", "--yes")?;

@@ -113,8 +113,8 @@ async fn summary(mut pieces: Streaming<ExportStateResponse>) -> Result<()> {
         Rows::new(["ID", "STATUS", "OWNER", "SIGNER", "LOCKED METIS", "UNCLAIMED METIS", "NONCE"]);
     while let Some(ExportStateResponse { piece }) = pieces.message().await? {
         match piece.context("a piece of a kind that this seqctl does not know")? {
-            Piece::Header(header) => println!("{}\n", header_rows(&header).render()),
-            Piece::Parameters(parameters) => println!("{}\n", parameter_rows(&parameters).render()),
+            Piece::Header(header) => println!("{}\n", header_rows(&header)),
+            Piece::Parameters(parameters) => println!("{}\n", parameter_rows(&parameters)),
             Piece::Whitelist(entry) => counted.whitelisted += u64::from(entry.whitelisted),
             Piece::Record(record) => add_record(&mut records, &record),
             Piece::Batch(batch) => counted.batch(&batch),
@@ -124,7 +124,7 @@ async fn summary(mut pieces: Streaming<ExportStateResponse>) -> Result<()> {
             }
         }
     }
-    println!("{}\n\n{}", records.render(), counted.rows().render());
+    println!("{}\n\n{}", records, counted.rows());
     Ok(())
 }
 

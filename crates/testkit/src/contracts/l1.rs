@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall;
 use chain::abi::{DiscountOracle, Erc20, LockingInfo, LockingPool};
+use chain::config;
 use chain::rpc::{BlockId, Receipt};
 use chain::views::{self, BatchState, SequencerRecord};
 use domain::amount::{Eth, Metis};
@@ -43,6 +44,21 @@ pub struct L1 {
 }
 
 impl L1 {
+    /// What a configuration says of it; the endpoints are to be named.
+    pub fn settings(&self) -> config::L1 {
+        config::L1 {
+            rpc: Vec::new(),
+            ws: None,
+            quorum: None,
+            chain_id: Some(self.chain_id),
+            locking_pool: Some(self.locking_pool),
+            locking_info: Some(self.locking_info),
+            metis: Some(self.metis),
+            bridge: Some(self.bridge),
+            start_block: Some(self.start_block),
+        }
+    }
+
     async fn pool<C: SolCall>(&self, from: Address, call: &C) -> Result<Receipt, Error> {
         self.link.act(Action::call(from, self.locking_pool, call)).await
     }

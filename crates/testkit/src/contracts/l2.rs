@@ -2,6 +2,7 @@
 
 use alloy_primitives::{Address, U256};
 use chain::abi::SequencerSet;
+use chain::config;
 use chain::rpc::{BlockId, Receipt};
 use chain::views;
 use domain::ids::EpochId;
@@ -37,6 +38,18 @@ pub struct L2 {
 }
 
 impl L2 {
+    /// What a configuration says of it; the endpoints are to be named.
+    pub fn settings(&self) -> config::L2 {
+        config::L2 {
+            rpc: Vec::new(),
+            ws: None,
+            quorum: None,
+            chain_id: Some(self.chain_id),
+            sequencer_set: Some(self.sequencer_set),
+            start_block: Some(self.start_block),
+        }
+    }
+
     /// The highest committed epoch; it may not have begun.
     ///
     /// # Errors

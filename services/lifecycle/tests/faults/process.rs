@@ -1,27 +1,19 @@
 //! `seqd lifecycle` as processes of their own, which are killed, stopped and continued.
-//!
-//! The binary is that of the profile this test was built with; `make test` builds it first.
 
-use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 
 use lifecycle::Config;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
+use testkit::Seqd;
 
 use crate::world::{NETWORK, TRUST_DOMAIN, World, socket};
 
-/// Lines of its log that are shown when a test fails.
-const TAIL_LINES: usize = 40;
-
 /// A running service; killed when dropped.
 pub struct Process {
-    child: Child,
-    log: PathBuf,
+    pub seqd: Seqd,
     pub address: SocketAddr,
 }
 
@@ -32,64 +24,17 @@ impl Process {
         let (listener, address) = socket().await;
         let file = folder.join(format!("{name}.toml"));
         fs::write(&file, configuration(world, name, address, endpoints, config)).expect("it is written");
-        let log = folder.join(format!("{name}.log"));
-        let output = File::options().create(true).append(true).open(&log).expect("a log");
-        let mut command = Command::new(program());
-        command.arg("lifecycle").arg("--config").arg(file).stdin(Stdio::null());
-        command.stdout(output.try_clone().expect("a log")).stderr(output);
         drop(listener);
-        // Its own group: what a terminal sends to us must not stop it behind our back.
-        let child = command.process_group(0).spawn().expect("seqd starts");
-        Self { child, log, address }
-    }
-
-    /// SIGKILL: nothing of it runs any more afterwards.
-    pub fn kill(mut self) {
-        self.child.kill().expect("it is ours");
-        let status = self.child.wait().expect("it is ours");
-        assert_eq!(status.code(), None, "it had ended by itself: {}", self.tail());
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        kill(Pid::from_raw(pid), signal).expect("it is ours");
+        let seqd = Seqd::start("lifecycle", &file, &folder.join(format!("{name}.log")));
+        Self { seqd, address }
     }
 
     /// Whether a failpoint has ended it; nothing else may.
     pub fn has_aborted(&mut self) -> bool {
-        let Some(status) = self.child.try_wait().expect("it is ours") else { return false };
+        let Some(status) = self.seqd.ended() else { return false };
         assert_eq!(status.signal(), Some(Signal::SIGABRT as i32), "it has ended: {status}");
         true
     }
-
-    /// What it has written.
-    pub fn said(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn tail(&self) -> String {
-        self.said().lines().rev().take(TAIL_LINES).collect::<Vec<_>>().join("\n")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Fails only if it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            println!("the last words of seqd, newest first:\n{}", self.tail());
-        }
-    }
-}
-
-/// `target/<profile>/seqd`, two folders above this test.
-fn program() -> PathBuf {
-    let test = env::current_exe().expect("this test is a file");
-    let profile = test.parent().and_then(Path::parent).expect("a test binary is in target/<profile>/deps");
-    let program = profile.join("seqd");
-    assert!(program.is_file(), "build it first with `cargo build --package seqd`, as `make test` does");
-    program
 }
 
 fn configuration(

@@ -145,11 +145,13 @@ mod tests {
     }
 
     /// What ends an operation, or is told of it, and is waited out nowhere.
-    const ENDING: [&str; 8] = [
+    const ENDING: [&str; 10] = [
         "APPROVAL_DIGEST_MISMATCH",
         "CALL_REVERTED",
         "NONCE_CONFLICT",
         "NONCE_FOREIGN",
+        "NOT_SEQUENCER_OWNER",
+        "NOT_SEQUENCER_SIGNER",
         "OPERATION_EXPIRED",
         "OPERATION_REJECTED",
         "WALLET_CANCELLED",

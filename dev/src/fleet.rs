@@ -30,6 +30,8 @@ use crate::wait::until;
 pub const NAMES: [&str; 6] = ["aspen", "birch", "cedar", "maple", "oak", "pine"];
 const OWNER_METIS: u64 = 60_000;
 const OWNER_ETH: u64 = 5;
+/// Of a signer: a rotation costs a fraction of it.
+const SIGNER_ETH: u64 = 1;
 const STEP_MAX: Duration = Duration::from_secs(60);
 /// While the fleet is made, L1 has blocks as fast as it takes them, or people would wait for confirmations.
 const HURRY: Duration = Duration::from_millis(100);
@@ -159,6 +161,8 @@ async fn bring(clients: Clients, network: &Simulator, name: &str) -> Result<(Add
     }
     operator.register_node(endpoints).await?;
     network.fund(accounts.owner, Metis::whole(OWNER_METIS), Eth::whole(OWNER_ETH)).await?;
+    // A rotation is sent by the signer: without ETH it would be flagged LOW_ETH.
+    network.fund(accounts.signer, Metis::ZERO, Eth::whole(SIGNER_ETH)).await?;
     network.whitelist(accounts.owner, true).await?;
     phase(&mut operator, "WHITELISTED").await?;
     if goal == Goal::Whitelisted {

@@ -188,6 +188,7 @@ registry! {
     LOCK_CAP_EXCEEDED = refused "The lock would exceed maxLock; the whole call reverts, nothing is capped.";
     NOTHING_TO_LOCK = refused "Neither METIS nor reward to add.";
     WITHDRAW_ABOVE_AVAILABLE = refused "The rest would be below minLock.";
+    WITHDRAW_UNSUPPORTED = refused "This implementation of the pool has no partial withdrawal: exit, or wait for its upgrade.";
     WITHDRAW_THROTTLED = refused "One withdrawal, lock or signer update per batch: wait for the next batch.";
     SIGNER_UPDATE_THROTTLED = refused "The signer was updated, or METIS withdrawn, too few batches ago.";
     NO_REWARD_RECIPIENT = refused "The reward recipient is empty: set it first.";

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{B256, Keccak256};
+use alloy_primitives::{Address, B256, Keccak256};
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Metis;
@@ -16,7 +16,8 @@ use crate::operation::Operation;
 pub const PERSON: &str = "operator:";
 
 /// Separates these digests from every other use of keccak256.
-const OPERATION_TAG: &[u8] = b"sequencer.lifecycle.operation.v1";
+/// Version 1 left out account and words: whoever approved under it is asked again.
+const OPERATION_TAG: &[u8] = b"sequencer.lifecycle.operation.v2";
 
 /// When others must approve.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -205,8 +206,12 @@ pub struct Content<'a> {
     pub sequencer: [u8; 16],
     /// Name of the operation.
     pub kind: &'a str,
+    /// Who sends it.
+    pub account: Address,
     /// The parameters as they were asked, in canonical bytes.
     pub parameters: &'a [u8],
+    /// What they came to, in words: with the recipient and the signer that they only imply.
+    pub words: &'a str,
     /// Recipient to be set first; empty if none.
     pub recipient_if_unset: &'a [u8],
     /// MANAGED or PREPARED.
@@ -219,15 +224,17 @@ pub struct Content<'a> {
 
 /// Digest of an operation's content: what an approval is bound to.
 pub fn digest(content: &Content<'_>) -> B256 {
-    let Content { network, sequencer, kind, parameters, recipient_if_unset, mode, not_before, deadline } =
-        content;
+    let Content { network, sequencer, kind, account, parameters, words, .. } = content;
+    let Content { recipient_if_unset, mode, not_before, deadline, .. } = content;
     let time = |at: &Option<i64>| at.map(|at| at.to_be_bytes().to_vec()).unwrap_or_default();
     digest_of([
         OPERATION_TAG,
         network.as_bytes(),
         sequencer.as_slice(),
         kind.as_bytes(),
+        account.as_slice(),
         parameters,
+        words.as_bytes(),
         recipient_if_unset,
         mode.as_bytes(),
         &time(not_before),

@@ -153,8 +153,10 @@ pub struct Facts {
     pub backup_proven: Option<bool>,
     /// The node of the signer to be locked or rotated to; only for these two.
     pub node: NodeState,
-    /// Another operation of this sequencer that is not final, by id.
+    /// Another managed operation of this sequencer that is not final, by id.
     pub open_operation: Option<String>,
+    /// Another prepared one, which a wallet may send at any time, by id.
+    pub open_prepared: Option<String>,
 }
 
 /// All checks of an operation, in the contract's order; what the contract does not ask comes last.

@@ -4,8 +4,10 @@ use api::lifecycle::v1::lifecycle_service_client::LifecycleServiceClient;
 use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::*;
 use lifecycle::{ApprovalRule, Approvals, Config, Fees, LabelBudget};
+use prost_types::Timestamp;
 use runtime::errors::refusal_of;
 use testkit::wait_for;
+use time::OffsetDateTime;
 
 use crate::world::{DEADLINE, World, address, lock, managed, quick};
 
@@ -187,4 +189,80 @@ async fn only_what_a_rule_names_needs_approvals() {
         CreateOperationRequest { mode: OperationMode::Prepared.into(), ..managed(&sequencer.id, unlock()) };
     let prepared = world.client.create_operation(prepared).await.unwrap().into_inner().operation.unwrap();
     assert_eq!(prepared.state(), OperationState::Queued, "a wallet's owner needs nobody's leave");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_approvals_can_be_cancelled() {
+    let (mut world, sequencer, exit) = pending().await;
+    approve(&world, "alice", &exit.id, &digest(&exit)).await.unwrap();
+    let cancel = CancelOperationRequest { id: exit.id.clone(), reason: "no longer".to_owned() };
+    for _ in 0..2 {
+        let answer = world.client.cancel_operation(cancel.clone()).await.unwrap().into_inner();
+        assert_eq!(answer.operation.unwrap().state(), OperationState::Cancelled);
+    }
+    assert_eq!(approve(&world, "bob", &exit.id, &digest(&exit)).await.unwrap_err(), "APPROVAL_NOT_AWAITED");
+    assert!(world.operation(&exit.id).await.transactions.is_empty());
+    assert_eq!(world.sequencer(&sequencer).await.phase(), Phase::Locked);
+}
+
+/// Locks need alice or bob.
+fn guarded_lock() -> Config {
+    let rule = ApprovalRule { kinds: ["lock".to_owned()].into(), needed: 1, ..ApprovalRule::default() };
+    Config { approvals: Approvals { rules: vec![rule], ..Approvals::default() }, ..quick() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_is_of_the_recipient_that_was_read_and_not_of_another_one_in_the_register() {
+    let mut world = World::with(guarded_lock()).await;
+    let sequencer = world.whitelisted("alpha").await;
+    let asked = world.ask(&sequencer.id, lock(20_000)).await;
+    assert_eq!(asked.state(), OperationState::PendingApproval);
+    // Somebody with the database's password has the default recipient changed.
+    world.sql("UPDATE lifecycle.sequencer SET wanted_recipient = decode(repeat('ab', 20), 'hex')").await;
+    approve(&world, "alice", &asked.id, &digest(&asked)).await.unwrap();
+    let failed = world.until_failed(&asked.id).await;
+    assert_eq!(failed.reason_code, "APPROVAL_DIGEST_MISMATCH");
+    assert!(failed.reason.to_lowercase().contains("abababab"), "{}", failed.reason);
+    assert!(failed.transactions.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_is_of_the_account_that_sends() {
+    let (world, _, exit) = pending().await;
+    let read = digest(&exit);
+    world.sql("UPDATE lifecycle.operation SET account = decode(repeat('ab', 20), 'hex')").await;
+    assert_eq!(approve(&world, "alice", &exit.id, &read).await.unwrap_err(), "APPROVAL_DIGEST_MISMATCH");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn approvals_of_an_earlier_digest_are_asked_for_again_however_late() {
+    let mut world = World::with(guarded()).await;
+    let sequencer = world.whitelisted("alpha").await;
+    world.done(&sequencer.id, lock(20_000)).await;
+    let seconds = OffsetDateTime::now_utc().unix_timestamp() + 10 * HOUR;
+    let later = TermsAsked { not_before: Some(Timestamp { seconds, nanos: 0 }), ..TermsAsked::default() };
+    let request = CreateOperationRequest { terms: Some(later), ..managed(&sequencer.id, unlock()) };
+    let exit = world.client.create_operation(request).await.unwrap().into_inner().operation.unwrap();
+    for who in ["alice", "bob"] {
+        approve(&world, who, &exit.id, &digest(&exit)).await.unwrap();
+    }
+    assert_eq!(world.operation(&exit.id).await.state(), OperationState::Scheduled);
+    // As a version wrote them that knew another digest.
+    world.sql("UPDATE lifecycle.approval SET digest = decode(repeat('ab', 32), 'hex')").await;
+    world.clock().advance(10 * HOUR + 1);
+    let again = wait_for("it waits for people again", DEADLINE, || async {
+        Some(world.operation(&exit.id).await).filter(|one| one.state() == OperationState::PendingApproval)
+    })
+    .await;
+    assert!(
+        again.reason.contains("0 of 2 approvals") && again.reason.contains("exactly"),
+        "{}",
+        again.reason
+    );
+    // They have as long as at first, although the first time is long over.
+    world.clock().advance(HOUR);
+    for who in ["alice", "bob"] {
+        approve(&world, who, &exit.id, &digest(&again)).await.unwrap();
+    }
+    world.until_state(&exit.id, OperationState::Confirmed).await;
 }

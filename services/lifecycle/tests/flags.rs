@@ -6,6 +6,7 @@ use api::types::v1::{BlockRef, LogRef};
 use domain::amount::{Eth, Metis};
 use domain::network::Variant;
 use prost_types::Timestamp;
+use sea_orm::{ConnectionTrait, DatabaseBackend, Statement};
 use testkit::contracts::node_key;
 use testkit::wait_until;
 
@@ -75,7 +76,15 @@ async fn what_nodes_keys_and_accounts_say_is_raised_and_lowered() {
     world.keys.backup_proven("alpha", true);
     world.l1.link.set_balance(owner, U256::from(1)).await.unwrap();
     until_flags(&world, &id, &["LOW_ETH"]).await;
+    let why = || async { world.sequencer(&id).await.flags.remove(0).reason };
+    assert!(why().await.starts_with("the owner has "), "{}", why().await);
     world.l1.link.set_balance(owner, Eth::whole(10).0).await.unwrap();
+    until_flags(&world, &id, &[]).await;
+    // A rotation is sent by the signer (P 1.3).
+    world.l1.link.set_balance(signer, U256::from(1)).await.unwrap();
+    until_flags(&world, &id, &["LOW_ETH"]).await;
+    assert!(why().await.starts_with("the signer has "), "{}", why().await);
+    world.l1.link.set_balance(signer, Eth::whole(10).0).await.unwrap();
     until_flags(&world, &id, &[]).await;
 
     let turn = |seconds| MissedTurn {
@@ -110,4 +119,68 @@ async fn themis_may_be_behind_for_a_while_and_never_ahead() {
     until_flags(&world, &id, &["NONCE_DRIFT"]).await;
     world.indexer.validator_nonce(signer, 2);
     until_flags(&world, &id, &[]).await;
+}
+
+/// How many alerts were told to be over.
+async fn cleared(world: &World) -> i64 {
+    let sql = "SELECT count(*) FROM lifecycle.notification WHERE type = 'alert.cleared'";
+    let statement = Statement::from_string(DatabaseBackend::Postgres, sql);
+    let row = world.db.admin().await.query_one_raw(statement).await;
+    row.unwrap().unwrap().try_get_by_index(0).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neighbours_that_are_away_take_no_flag_with_them() {
+    let mut world = World::of_variant(quick(), Variant::Mainnet).await;
+    let (id, owner, signer) = earning(&mut world).await;
+    let now = i64::try_from(world.l1.link.head().await.unwrap().timestamp).unwrap();
+    let time = Some(Timestamp { seconds: now, nanos: 0 });
+    let at = LogRef { block: Some(BlockRef { time, ..Default::default() }), ..Default::default() };
+    world.indexer.missed_turns(vec![MissedTurn {
+        signer: signer.to_string(),
+        at: Some(at),
+        ..Default::default()
+    }]);
+    world.indexer.node(signer, false, true);
+    world.indexer.validator_nonce(signer, 5);
+    world.keys.backup_proven("alpha", false);
+    world.l1.link.set_balance(owner, U256::from(1)).await.unwrap();
+    world.indexer.records(vec![SequencerRecord {
+        sequencer_id: world.sequencer(&id).await.sequencer_id,
+        reward_wei: Metis::whole(1).wei_string(),
+        ..Default::default()
+    }]);
+    world.indexer.parameters(|set| {
+        (set.paused, set.active_count, set.max_lock_wei) = (true, 2, Metis::whole(20_000).wei_string());
+    });
+    let all = [
+        "BACKUP_UNPROVEN",
+        "CAP_EXCEEDED",
+        "EXIT_BLOCKED",
+        "LOW_ETH",
+        "MISSED_TURN",
+        "NODE_NOT_READY",
+        "NONCE_DRIFT",
+        "PAUSED",
+    ];
+    until_flags(&world, &id, &all).await;
+    let (before, over) = (world.sequencer(&id).await.flags, cleared(&world).await);
+
+    world.indexer.away(true);
+    world.keys.away(true);
+    // What the chain itself says is still looked at: so looks are made.
+    world.l1.whitelist(owner, false).await.unwrap();
+    let with_it = [&all[..2], &["DEWHITELISTED"][..], &all[2..]].concat();
+    until_flags(&world, &id, &with_it).await;
+    let mut during = world.sequencer(&id).await.flags;
+    during.retain(|flag| flag.name != "DEWHITELISTED");
+    assert_eq!(during, before, "with their reasons and the times since which they stand");
+    assert_eq!(cleared(&world).await, over, "nobody is told that it is over");
+
+    world.indexer.parameters(|set| (set.paused, set.active_count) = (false, 10));
+    world.keys.backup_proven("alpha", true);
+    world.indexer.away(false);
+    world.keys.away(false);
+    let left = ["CAP_EXCEEDED", "DEWHITELISTED", "LOW_ETH", "MISSED_TURN", "NODE_NOT_READY", "NONCE_DRIFT"];
+    until_flags(&world, &id, &left).await;
 }

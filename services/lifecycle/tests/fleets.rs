@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use api::lifecycle::v1::fleet_service_client::FleetServiceClient;
 use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::*;
-use domain::amount::Metis;
+use domain::amount::{Eth, Metis};
+use domain::network::Variant;
 use lifecycle::{ApprovalRule, Approvals, Config};
 use runtime::client::Peer;
 use runtime::errors::refusal_of;
-use testkit::wait_for;
+use serde_json::{Value, json};
+use testkit::contracts::{self, node_key};
+use testkit::{wait_for, wait_until};
 
-use crate::world::{DEADLINE, NETWORK, World, address, lock, quick, request_id};
+use crate::world::{DEADLINE, NETWORK, World, address, lock, owner_name, quick, request_id};
 
 fn labels() -> BTreeMap<String, String> {
     [("tier".to_owned(), "gold".to_owned())].into()
@@ -250,4 +253,141 @@ async fn a_fleet_is_approved_as_a_whole() {
     FleetServiceClient::new(world.peer_as("operator/alice")).approve_fleet(own).await.unwrap();
     let done = until(&world, &fleet.id, FleetState::Done).await;
     assert_eq!((done.confirmed, done.approvals.len()), (2, 1));
+}
+
+fn of(parameters: Parameters) -> FleetSpec {
+    let parameters = Some(OperationParameters { parameters: Some(parameters) });
+    FleetSpec { parameters, canary: 0, ..claims() }
+}
+
+fn exits() -> FleetSpec {
+    of(Parameters::Unlock(UnlockParameters { l2_gas: 0 }))
+}
+
+/// Sequencers of somebody else: the BFT rule counts them.
+async fn strangers(world: &World, names: &[&str]) {
+    for name in names {
+        let owner = address(&owner_name(name));
+        world.l1.fund(owner, Metis::whole(20_000), Eth::whole(1)).await.unwrap();
+        world.l1.whitelist(owner, true).await.unwrap();
+        world.l1.lock(owner, &node_key(name), owner, Metis::whole(20_000)).await.unwrap();
+    }
+}
+
+async fn leaves(world: &World, name: &str) {
+    let owner = address(&owner_name(name));
+    let id = world.l1.sequencer_of(owner).await.unwrap().expect("locked");
+    world.l1.unlock(owner, id).await.expect("it leaves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_exits_than_the_bft_rule_allows_are_left_out_of_the_plan() {
+    let mut world = World::without_service(Variant::Mainnet).await;
+    world.l1.upgrade(contracts::Variant::Mainnet).await.expect("the contract has the rule");
+    world.restart(quick()).await;
+    fleet_of(&mut world, &["alpha", "beta", "gamma"]).await;
+    let planned = plan(&world, &exits()).await;
+    let why: Vec<_> = planned.members.iter().map(|one| one.reason_code.as_str()).collect();
+    assert_eq!(why, ["", "EXIT_RESTRICTED", "EXIT_RESTRICTED", "SEQUENCER_NOT_LOCKED"]);
+    let words = &planned.members[1].words;
+    assert!(words.contains("lets 1 of 3 active exit"), "{words}");
+    let fleet = begin(&world, &exits()).await;
+    let done = until(&world, &fleet.id, FleetState::Done).await;
+    assert_eq!((done.confirmed, done.skipped), (1, 3));
+    let again = plan(&world, &exits()).await;
+    assert_eq!(again.included, 0, "two are active and one is exiting: nobody may leave now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exits_are_paced_by_the_rule_of_the_contract_that_stands_there_now() {
+    let mut world = World::start().await;
+    fleet_of(&mut world, &["alpha", "beta"]).await;
+    strangers(&world, &["one", "two", "three", "four"]).await;
+    // Since the start of the service, which was told of a contract without the rule.
+    world.l1.upgrade(contracts::Variant::Mainnet).await.expect("upgraded");
+    let slow = FleetSpec { interval_secs: 3_600, ..exits() };
+    let fleet = begin(&world, &slow).await;
+    wait_until("the first has left", DEADLINE, || async {
+        world.l1.link.mine(1).await.unwrap();
+        get(&world, &fleet.id).await.confirmed == 1
+    })
+    .await;
+    leaves(&world, "one").await;
+    world.clock().advance(3_601);
+    let waits = wait_for("the second waits for the rule", DEADLINE, || async {
+        world.l1.link.mine(1).await.unwrap();
+        Some(get(&world, &fleet.id).await.reason).filter(|reason| !reason.contains("between two members"))
+    })
+    .await;
+    assert!(waits.contains("BFT rule lets one more exit"), "{waits}");
+    assert!(members(&world, &fleet.id).await[1].operation.is_empty(), "it is not even asked for");
+    strangers(&world, &["five", "six", "seven"]).await;
+    assert_eq!(until(&world, &fleet.id, FleetState::Done).await.confirmed, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_increases_with_as_many_under_way_as_may_be() {
+    let names = ["alpha", "beta", "gamma"];
+    let mut world = World::start().await;
+    fleet_of(&mut world, &names).await;
+    let more = IncreaseParameters { amount_wei: Metis::whole(1_000).wei_string(), with_rewards: false };
+    let spec = FleetSpec { in_flight_max: 2, ..of(Parameters::Increase(more)) };
+    let _: Value = world.l1.link.rpc("evm_setAutomine", json!([false])).await.unwrap();
+    let fleet = begin(&world, &spec).await;
+    let full = wait_for("two are under way", DEADLINE, || async {
+        Some(get(&world, &fleet.id).await)
+            .filter(|one| one.reason.contains("as many are under way as may be"))
+    })
+    .await;
+    assert_eq!((full.open, full.confirmed), (2, 0));
+    let begun = members(&world, &fleet.id).await.iter().filter(|one| !one.operation.is_empty()).count();
+    assert_eq!(begun, 2, "nobody beyond the bound");
+    let _: Value = world.l1.link.rpc("evm_setAutomine", json!([true])).await.unwrap();
+    assert_eq!(until(&world, &fleet.id, FleetState::Done).await.confirmed, 3);
+    for name in names {
+        let id = world.l1.sequencer_of(address(&owner_name(name))).await.unwrap().unwrap();
+        assert_eq!(world.l1.record(id).await.unwrap().unwrap().amount, Metis::whole(21_000), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_sets_the_recipient_of_those_that_have_none() {
+    let mut world = World::start().await;
+    fleet_of(&mut world, &["alpha"]).await;
+    let sequencer = world.whitelisted("beta").await;
+    let request = UpdateSequencerRequest {
+        id: sequencer.id.clone(),
+        etag: sequencer.etag,
+        set_labels: true,
+        labels: labels(),
+        ..UpdateSequencerRequest::default()
+    };
+    world.client.update_sequencer(request).await.expect("it has the label");
+    let owner = address(&owner_name("beta"));
+    let nowhere = alloy_primitives::Address::ZERO;
+    world.l1.lock(owner, &node_key("beta"), nowhere, Metis::whole(20_000)).await.unwrap();
+    world.until_phase(&sequencer.id, Phase::Locked).await;
+    world.l1.submit_batch(&[(address("alpha"), 100), (address("beta"), 100)]).await.unwrap();
+
+    let left_out = plan(&world, &claims()).await;
+    let beta = left_out.members.iter().find(|one| one.name == "beta").unwrap();
+    assert_eq!(beta.reason_code, "NO_REWARD_RECIPIENT");
+    let spec = FleetSpec { recipient_if_unset: address("recipient").to_string(), ..claims() };
+    let fleet = begin(&world, &spec).await;
+    assert_eq!(until(&world, &fleet.id, FleetState::Done).await.confirmed, 2);
+    let mut steps = Vec::new();
+    for member in members(&world, &fleet.id).await.iter().filter(|one| !one.operation.is_empty()) {
+        let done = world.operation(&member.operation).await;
+        steps.push(done.transactions.into_iter().map(|one| one.step).collect::<Vec<_>>());
+    }
+    assert_eq!(steps, [vec!["claim"], vec!["recipient", "claim"]], "one that is set is never replaced");
+    let recipient = |name: &str| {
+        let (l1, owner) = (world.l1.clone(), address(&owner_name(name)));
+        async move {
+            let id = l1.sequencer_of(owner).await.unwrap().unwrap();
+            l1.record(id).await.unwrap().unwrap().reward_recipient
+        }
+    };
+    assert_eq!(recipient("beta").await, Some(address("recipient")));
+    assert_eq!(recipient("alpha").await, Some(address(&owner_name("alpha"))));
 }

@@ -17,6 +17,7 @@ mod input;
 mod lanes;
 mod listing;
 mod operations;
+mod preflight;
 mod prepared;
 mod reorg;
 mod schedules;

@@ -4,11 +4,12 @@ use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::schedule_rule::Rule;
 use api::lifecycle::v1::schedule_service_client::ScheduleServiceClient;
 use api::lifecycle::v1::*;
+use lifecycle::{ApprovalRule, Approvals, Config};
 use runtime::client::Peer;
 use runtime::errors::refusal_of;
 use testkit::wait_for;
 
-use crate::world::{DEADLINE, World, address, lock, request_id};
+use crate::world::{DEADLINE, World, address, lock, quick, request_id};
 
 const DAY: u64 = 86_400;
 
@@ -178,4 +179,89 @@ async fn schedules_are_changed_by_etag_and_removed_for_good() {
     assert_eq!(refusal_of(&refused).unwrap().reason, "SCHEDULE_NOT_FOUND");
     let list = ListSchedulesRequest { sequencer: id, ..ListSchedulesRequest::default() };
     assert!(client(&world).list_schedules(list).await.unwrap().into_inner().schedules.is_empty());
+}
+
+/// Claims need one of two.
+fn guarded() -> Config {
+    let rule = ApprovalRule {
+        kinds: ["claim".to_owned()].into(),
+        needed: 1,
+        approvers: ["operator:alice", "operator:test"].map(str::to_owned).into(),
+        ..ApprovalRule::default()
+    };
+    Config { approvals: Approvals { rules: vec![rule], ..Approvals::default() }, ..quick() }
+}
+
+async fn approve(world: &World, who: &str, id: &str) -> Result<(), String> {
+    let digest = world.operation(id).await.terms.unwrap().digest;
+    let request = ApproveOperationRequest { id: id.to_owned(), digest, reason: String::new() };
+    let answer = world.operator(who).approve_operation(request).await;
+    answer.map(drop).map_err(|no| refusal_of(&no).unwrap().reason)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_asks_for_nothing_while_what_it_asked_for_waits_for_approval() {
+    let mut world = World::with(guarded()).await;
+    let id = locked(&mut world).await;
+    reward(&world).await;
+    let one = add(&world, &id, claim_daily(0, "")).await;
+    let first = until_runs(&world, &one.id, 1).await.remove(0);
+    assert_eq!(world.operation(&first.operation).await.state(), OperationState::PendingApproval);
+
+    world.l1.link.advance_time(DAY).await.unwrap();
+    let waits = wait_for("the second look finds the first one's operation", DEADLINE, || async {
+        world.l1.link.mine(1).await.unwrap();
+        Some(get(&world, &one.id).await.last_decision).filter(|said| said.contains(&first.operation))
+    })
+    .await;
+    assert!(waits.contains("PENDING_APPROVAL") && waits.contains("0 of 1 approvals"), "{waits}");
+    assert_eq!(runs(&world, &one.id).await.len(), 1, "the look is still to be made");
+    let list = ListOperationsRequest {
+        sequencer: id.clone(),
+        state: OperationState::PendingApproval.into(),
+        ..Default::default()
+    };
+    let pending = world.client.list_operations(list).await.unwrap().into_inner().operations;
+    assert_eq!(pending.len(), 1, "no second claim of the same reward");
+
+    approve(&world, "alice", &first.operation).await.unwrap();
+    world.until_state(&first.operation, OperationState::Confirmed).await;
+    // Ten minutes after the look that found it.
+    world.l1.link.advance_time(601).await.unwrap();
+    let second = until_runs(&world, &one.id, 2).await;
+    assert_eq!(second[0].reason, "there is no reward");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_changes_a_rule_or_wakes_it_cannot_approve_what_comes_of_it() {
+    let mut world = World::with(guarded()).await;
+    let id = locked(&mut world).await;
+    reward(&world).await;
+    // Asks for what never is worth it, and nobody's approval.
+    let one = add(&world, &id, claim_daily(1_000, "1")).await;
+    assert_eq!(one.caller, "operator:test");
+    let mut alice = ScheduleServiceClient::new(world.peer_as("operator/alice"));
+    let update = |one: &Schedule, rule: Option<Rule>, state: ScheduleState| UpdateScheduleRequest {
+        id: one.id.clone(),
+        etag: one.etag.clone(),
+        rule: rule.map(|rule| ScheduleRule { rule: Some(rule) }),
+        state: state.into(),
+    };
+    let unspecified = ScheduleState::Unspecified;
+    let changed = alice.update_schedule(update(&one, Some(claim_daily(0, "")), unspecified)).await;
+    let changed = changed.unwrap().into_inner().schedule.unwrap();
+    assert_eq!(changed.caller, "operator:alice");
+    world.l1.link.advance_time(DAY).await.unwrap();
+    let run = wait_for("a claim is asked for", DEADLINE, || async {
+        world.l1.link.mine(1).await.unwrap();
+        runs(&world, &one.id).await.into_iter().find(|run| !run.operation.is_empty())
+    })
+    .await;
+    assert_eq!(approve(&world, "alice", &run.operation).await.unwrap_err(), "APPROVAL_NOT_ALLOWED");
+
+    let paused = alice.update_schedule(update(&changed, None, ScheduleState::Paused)).await;
+    let paused = paused.unwrap().into_inner().schedule.unwrap();
+    assert_eq!(set(&world, &paused, ScheduleState::Active).await.caller, "operator:test");
+    approve(&world, "test", &run.operation).await.expect("it was alice who asked for this one");
+    world.until_state(&run.operation, OperationState::Confirmed).await;
 }

@@ -250,3 +250,30 @@ async fn terms_that_cannot_be_kept_are_refused_with_their_field() {
         assert_eq!((refused.reason.as_str(), refused.fields[0].0.as_str()), ("TERMS_INVALID", field));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_time_can_be_cancelled() {
+    let mut world = World::start().await;
+    let sequencer = world.whitelisted("alpha").await;
+    let later = TermsAsked { not_before: in_secs(3_600), ..TermsAsked::default() };
+    let asked = ask(&mut world, on(later, managed(&sequencer.id, lock(20_000)))).await;
+    assert_eq!(asked.state(), OperationState::Scheduled);
+    let cancel = CancelOperationRequest { id: asked.id.clone(), reason: "not this year".to_owned() };
+    for _ in 0..2 {
+        let answer = world.client.cancel_operation(cancel.clone()).await.unwrap().into_inner();
+        let cancelled = answer.operation.unwrap();
+        assert_eq!(
+            (cancelled.state(), cancelled.reason.as_str()),
+            (OperationState::Cancelled, "not this year")
+        );
+    }
+    world.clock().advance(3_601);
+    // A later one is admitted and done: the agenda has looked.
+    let next = TermsAsked { not_before: in_secs(3_700), ..TermsAsked::default() };
+    let next = ask(&mut world, on(next, managed(&sequencer.id, lock(20_000)))).await;
+    assert_eq!(next.state(), OperationState::Scheduled);
+    world.clock().advance(200);
+    world.until_state(&next.id, OperationState::Confirmed).await;
+    let still = world.operation(&asked.id).await;
+    assert_eq!((still.state(), still.transactions.len()), (OperationState::Cancelled, 0));
+}

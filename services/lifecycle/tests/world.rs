@@ -51,6 +51,8 @@ pub struct World {
     pub db: TestDb,
     pub client: LifecycleServiceClient<Peer>,
     variant: Variant,
+    /// Where a service that is started looks for the chain instead of at its node.
+    pub endpoint: Option<String>,
     pub anvil: Anvil,
     pki: Pki,
     pub addresses: Addresses,
@@ -116,6 +118,7 @@ impl World {
         let client = LifecycleServiceClient::new(channel(nowhere, "lifecycle", tls(&pki, OPERATOR)));
         Self {
             variant,
+            endpoint: None,
             l1,
             indexer,
             keys,
@@ -133,7 +136,11 @@ impl World {
 
     /// The network as a service is told of it.
     pub fn settings(&self) -> Network {
-        network(&self.anvil, &self.l1, self.variant)
+        let mut network = network(&self.anvil, &self.l1, self.variant);
+        if let Some(endpoint) = &self.endpoint {
+            network.l1.rpc = vec![endpoint.parse().expect("a URL")];
+        }
+        network
     }
 
     /// A folder with the authority and the certificates of the service, for processes.

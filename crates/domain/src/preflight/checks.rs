@@ -235,6 +235,22 @@ fn converted(operation: &Operation, record: &Record) -> Metis {
     }
 }
 
+/// The first implementations have no such function (P 1.2, 1.11).
+pub(super) fn withdraw_supported(_: &Operation, facts: &Facts) -> Check {
+    const NAME: &str = "WITHDRAW_SUPPORTED";
+    let missing = "this implementation of the pool returns no part of the principal: only an exit returns it, as a whole";
+    let unknown = "nothing is known of this implementation, the first ones return no part of the principal: the simulation decides";
+    let refused = |words: &str| check(NAME, "WITHDRAW_UNSUPPORTED", false, words.to_owned());
+    let made = match facts.variant {
+        Variant::V1 => refused(missing),
+        Variant::Unknown => refused(unknown).warn_instead(),
+        Variant::Main | Variant::Mainnet => {
+            check(NAME, "", true, "a part of the principal can leave".to_owned())
+        }
+    };
+    made.fact("variant", facts.variant.name())
+}
+
 pub(super) fn withdraw_throttle(_: &Operation, facts: &Facts) -> Check {
     with_record(facts, "WITHDRAW_THROTTLE", |record| {
         let words = format!(

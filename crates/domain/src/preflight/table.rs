@@ -55,6 +55,7 @@ const INCREASE: &[Row] = rows![
 ];
 
 const WITHDRAW: &[Row] = rows![
+    look::withdraw_supported,
     look::not_paused,
     look::whitelisted,
     look::active,

@@ -61,6 +61,7 @@ fn facts() -> Facts {
         backup_proven: Some(true),
         node: NodeState::Ready,
         open_operation: None,
+        open_prepared: None,
     }
 }
 
@@ -218,6 +219,37 @@ fn an_unknown_implementation_leaves_the_differences_to_the_simulation() {
         let warned = preflight(&operation, &unknown).iter().any(|check| check.verdict == Verdict::Warn);
         assert!(warned, "{}", operation.name());
     }
+}
+
+#[test]
+fn the_first_implementation_returns_no_part_of_the_principal() {
+    let part = Operation::Withdraw { amount: metis(1) };
+    let of = |variant| {
+        let checks = preflight(&part, &Facts { variant, ..facts() });
+        let first = checks.into_iter().next().expect("checks");
+        (first.name, first.verdict, first.reason)
+    };
+    let unsupported = "WITHDRAW_UNSUPPORTED";
+    assert_eq!(of(Variant::V1), ("WITHDRAW_SUPPORTED", Verdict::Fail, unsupported));
+    assert_eq!(of(Variant::Unknown), ("WITHDRAW_SUPPORTED", Verdict::Warn, unsupported));
+    for known in [Variant::Main, Variant::Mainnet] {
+        assert_eq!(of(known), ("WITHDRAW_SUPPORTED", Verdict::Pass, ""));
+    }
+    assert_eq!(source("WITHDRAW_SUPPORTED"), Source::Contract);
+}
+
+#[test]
+fn a_prepared_operation_is_worth_knowing_and_keeps_nobody_out() {
+    let prepared = Facts { open_prepared: Some("x".into()), ..facts() };
+    let open = |facts: &Facts| {
+        let mut checks = preflight(&lock(20_000), facts);
+        checks.retain(|check| check.name == "NOTHING_OPEN");
+        checks.remove(0)
+    };
+    let warned = open(&prepared);
+    assert_eq!((warned.verdict, warned.facts["operation"].as_str()), (Verdict::Warn, "x"));
+    let both = open(&Facts { open_operation: Some("y".into()), ..prepared });
+    assert_eq!((both.verdict, both.facts["operation"].as_str()), (Verdict::Fail, "y"), "ours counts");
 }
 
 #[test]

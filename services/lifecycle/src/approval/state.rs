@@ -28,6 +28,8 @@ pub fn digest_of(row: &operation::Row) -> B256 {
         network: &row.network,
         sequencer: *row.sequencer.as_bytes(),
         kind: &row.kind,
+        account: row.account.0,
+        words: &row.words,
         parameters: &row.parameters,
         recipient_if_unset: row
             .recipient_if_unset

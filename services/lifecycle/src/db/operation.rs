@@ -141,6 +141,13 @@ pub async fn enter<C: ConnectionTrait>(
     Ok(())
 }
 
+/// From now on it may be approved until then.
+pub async fn approve_until<C: ConnectionTrait>(tx: &C, id: Uuid, by: OffsetDateTime) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.operation SET approve_by = $2 WHERE id = $1";
+    execute(tx, "asking for approvals again", sql, [id.into(), by.into()]).await?;
+    Ok(())
+}
+
 /// By its id.
 pub async fn of_id<C: ConnectionTrait>(db: &C, id: Uuid) -> Result<Option<Row>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM lifecycle.operation WHERE id = $1");
@@ -209,6 +216,19 @@ pub async fn overdue<C: ConnectionTrait>(db: &C, network: &str) -> Result<Vec<Ro
          AND expire_time < now()"
     );
     all(db, "reading the overdue operations", &sql, [network.into()]).await
+}
+
+/// An operation of a sequencer that this fleet operation or schedule asked for and that is not final.
+pub async fn unfinished_of<C: ConnectionTrait>(
+    db: &C,
+    sequencer: Uuid,
+    origin: &str,
+) -> Result<Option<Row>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lifecycle.operation WHERE sequencer = $1 AND origin = $2 \
+         AND state NOT IN ('CONFIRMED', 'FAILED', 'CANCELLED', 'EXPIRED') ORDER BY id LIMIT 1"
+    );
+    one(db, "reading the unfinished operation of a schedule", &sql, [sequencer.into(), origin.into()]).await
 }
 
 /// By the request id that is made from what asked for it.

@@ -21,6 +21,7 @@ pub struct Row {
     pub last_decision: String,
     pub last_time: Option<OffsetDateTime>,
     pub last_operation: Option<Uuid>,
+    /// The requester of its operations: who made it run as it runs now.
     pub caller: String,
     pub version: i64,
     pub create_time: OffsetDateTime,
@@ -59,13 +60,14 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<(), Error> 
 /// Writes what an operator may change; the version grows.
 pub async fn update<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<(), Error> {
     let sql = "UPDATE lifecycle.schedule SET rule = $2, state = $3, next_look = $4, first_look = $5, \
-               version = version + 1 WHERE id = $1";
+               caller = $6, version = version + 1 WHERE id = $1";
     let values = [
         row.id.into(),
         row.rule.clone().into(),
         row.state.clone().into(),
         row.next_look.into(),
         row.first_look.into(),
+        row.caller.clone().into(),
     ];
     execute(tx, "changing a schedule", sql, values).await?;
     Ok(())

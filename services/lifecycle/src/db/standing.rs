@@ -17,6 +17,8 @@ pub struct Row {
     pub signer_key: Option<String>,
     /// Managed operations that are not finished, those that a reorganisation reopened left out.
     pub open: Vec<Uuid>,
+    /// Prepared operations that a wallet may still send, or has sent and that are not final.
+    pub prepared: Vec<Uuid>,
     /// How far its network was followed; none before the first message.
     pub place: Option<cursor::Row>,
 }
@@ -26,6 +28,7 @@ struct Beside {
     owner_key: Option<String>,
     signer_key: Option<String>,
     open: Vec<Uuid>,
+    prepared: Vec<Uuid>,
     has_place: bool,
 }
 
@@ -38,7 +41,9 @@ pub async fn of<C: ConnectionTrait>(db: &C, id: Uuid) -> Result<Option<Row>, Err
     let sql = format!(
         "SELECT {}, {}, {}, o.key_id AS owner_key, k.key_id AS signer_key, c.network IS NOT NULL AS has_place, \
          ARRAY(SELECT id FROM lifecycle.operation WHERE sequencer = s.id AND open AND NOT reopened \
-         AND mode = 'MANAGED') AS open \
+         AND mode = 'MANAGED') AS open, \
+         ARRAY(SELECT id FROM lifecycle.operation WHERE sequencer = s.id AND open AND NOT reopened \
+         AND mode = 'PREPARED' ORDER BY id) AS prepared \
          FROM lifecycle.sequencer s JOIN lifecycle.position p ON p.sequencer = s.id \
          LEFT JOIN lifecycle.account_key o ON o.address = p.owner \
          LEFT JOIN lifecycle.account_key k ON k.address = p.signer \
@@ -50,7 +55,7 @@ pub async fn of<C: ConnectionTrait>(db: &C, id: Uuid) -> Result<Option<Row>, Err
     let failed = Error::at("reading where a sequencer stands");
     let row = db.query_one_raw(statement(&sql, [id.into()])).await;
     let read = |row: &sea_orm::QueryResult| {
-        let Beside { owner_key, signer_key, open, has_place } = Beside::from_query_result(row, "")?;
+        let Beside { owner_key, signer_key, open, prepared, has_place } = Beside::from_query_result(row, "")?;
         let place = if has_place { Some(cursor::Row::from_query_result(row, "c_")?) } else { None };
         Ok(Row {
             register: sequencer::Row::from_query_result(row, "s_")?,
@@ -58,6 +63,7 @@ pub async fn of<C: ConnectionTrait>(db: &C, id: Uuid) -> Result<Option<Row>, Err
             owner_key,
             signer_key,
             open,
+            prepared,
             place,
         })
     };

@@ -196,14 +196,16 @@ fn committed(calls: &[transaction::Row], operation: Option<Uuid>, ceiling: U256)
     Eth(mine.fold(U256::ZERO, |sum, call| sum.saturating_add(budget::cost_max(call, Wei(ceiling)))))
 }
 
-/// The counts of the BFT rule, where the contract may have it.
+/// The counts of the BFT rule, where the contract behind the proxy now may have it.
 async fn exits(agenda: &Agenda<'_>, row: &Row) -> Result<Option<Exits>, Error> {
-    if row.kind != "unlock" || agenda.chain.variant == Variant::Main {
+    if row.kind != "unlock" {
         return Ok(None);
     }
-    let counts = views::status_counts(agenda.chain.locking_pool, BlockId::Latest);
-    let counts = agenda.chain.l1.ask(counts).await?;
-    Ok(Some(Exits { active: counts.active, exiting: counts.inactive }))
+    let (chain, at) = (agenda.chain, BlockId::Latest);
+    let asked = (views::implementation(chain.locking_pool, at), views::status_counts(chain.locking_pool, at));
+    let (implementation, counts) = chain.l1.ask(asked).await?;
+    let may_have_it = chain.variant_of(implementation) != Variant::Main;
+    Ok(may_have_it.then_some(Exits { active: counts.active, exiting: counts.inactive }))
 }
 
 /// Asks for the operation of a member, exactly as anybody asks.

@@ -33,8 +33,12 @@ pub struct Subject {
     pub recipient_if_unset: Option<Address>,
     /// Another unfinished operation of the sequencer: this one does not stand in its own way.
     pub open_operation: Option<Uuid>,
+    /// One that a wallet may send or has sent, and that is not finished.
+    pub open_prepared: Option<Uuid>,
     /// Why nothing is sent on the network.
     pub hold: Option<Hold>,
+    /// What others have approved, in words; none where nobody had to.
+    pub approved: Option<String>,
 }
 
 impl Subject {
@@ -60,6 +64,7 @@ pub async fn gather(
 ) -> Result<Picture, Error> {
     let mut picture = on_chain(chain, operation, subject).await?;
     picture.facts.open_operation = subject.open_operation.map(|id| id.to_string());
+    picture.facts.open_prepared = subject.open_prepared.map(|id| id.to_string());
     picture.facts.backup_proven = backup(fleet, operation, subject).await?;
     picture.facts.node = node(fleet, chain, operation).await?;
     Ok(picture)
@@ -120,6 +125,7 @@ pub async fn on_chain(chain: &Chain, operation: &Operation, subject: &Subject) -
         backup_proven: None,
         node: NodeState::Unregistered,
         open_operation: None,
+        open_prepared: None,
     };
     Ok(Picture { block, facts })
 }

@@ -126,6 +126,7 @@ pub async fn plan(
         });
     }
     checks.extend(subject.hold.as_ref().map(held));
+    checks.extend(subject.approved.as_deref().map(|words| as_approved(words, operation)));
     checks.push(simulation);
     Ok(Plan { picture, checks, calls, sender, fees })
 }
@@ -318,6 +319,19 @@ fn refused_simulation(operation: &Operation, refused: &NodeError) -> Check {
 /// Reason and words of a revert, as they apply to the operation of this name.
 pub fn explain(operation: &str, revert: &Revert) -> (&'static str, String) {
     (revert.reason_in(operation), revert.words())
+}
+
+/// What the register says may have changed since people read what it comes to.
+fn as_approved(words: &str, operation: &Operation) -> Check {
+    let now = operation.words();
+    let holds = words.ends_with(&now);
+    let (verdict, reason, message) = if holds {
+        (Verdict::Pass, "", "it is what was approved".to_owned())
+    } else {
+        let message = format!("approved was `{words}`, by now it would be to {now}: ask again");
+        (Verdict::Fail, api::reasons::APPROVAL_DIGEST_MISMATCH.name, message)
+    };
+    Check { name: "AS_APPROVED", verdict, reason, message, facts: Default::default() }
 }
 
 /// A warning, not a failure: the operation is taken and waits.

@@ -1,73 +1,78 @@
 //! Whether an operation really did what was asked: seen in the indexed events of its transaction, not in a receipt.
 
-use api::indexer::v1::ChainEvent;
+use alloy_primitives::Address;
 use api::indexer::v1::chain_event::Event;
+use api::indexer::v1::{ChainEvent, Relocked};
+use domain::amount::Metis;
+use domain::ids::SequencerId;
 use domain::operation::Operation;
 
-/// Whether one of the events is the effect of the operation. Amounts are compared exactly.
-pub fn holds(operation: &Operation, events: &[ChainEvent]) -> bool {
-    events.iter().filter_map(|event| event.event.as_ref()).any(|event| is_effect(operation, event))
+/// Whether the events are the effect of the operation on this sequencer, to the wei. A lock gives the id itself: there
+/// it is the signer, who is never used twice, that tells whose it is (P 1.10).
+pub fn holds(operation: &Operation, seq_id: Option<SequencerId>, events: &[ChainEvent]) -> bool {
+    let events: Vec<&Event> = events.iter().filter_map(|event| event.event.as_ref()).collect();
+    match (operation, seq_id) {
+        (Operation::Lock { amount, recipient, signer, .. }, _) => {
+            events.iter().any(|event| is_lock(event, *amount, *recipient, signer.address(), &events))
+        }
+        (_, Some(id)) => {
+            let id = id.to_string();
+            events.iter().any(|event| is_effect(operation, &id, event))
+        }
+        (_, None) => false,
+    }
 }
 
-fn is_effect(operation: &Operation, event: &Event) -> bool {
+/// The recipient of a lock has an event of its own, in the same transaction (P 1.10).
+fn is_lock(event: &Event, amount: Metis, recipient: Address, signer: Address, all: &[&Event]) -> bool {
+    let Event::Locked(locked) = event else { return false };
+    let goes_there = |event: &&Event| {
+        matches!(event, Event::SequencerRewardRecipientChanged(changed)
+            if changed.sequencer_id == locked.sequencer_id && same(&changed.recipient, recipient))
+    };
+    locked.amount_wei == amount.wei_string() && same(&locked.signer, signer) && all.iter().any(goes_there)
+}
+
+fn is_effect(operation: &Operation, id: &str, event: &Event) -> bool {
     match (operation, event) {
-        (Operation::Lock { amount, signer, .. }, Event::Locked(locked)) => {
-            locked.amount_wei == amount.wei_string() && same(&locked.signer, signer.address())
-        }
         (Operation::Increase { amount, with_rewards }, Event::Relocked(relocked)) => {
-            // With rewards the total is known only to the chain.
-            *with_rewards || relocked.amount_wei == amount.wei_string()
+            relocked.sequencer_id == id && increases(*amount, *with_rewards, relocked)
         }
         (Operation::Withdraw { amount }, Event::Withdraw(withdraw)) => {
-            withdraw.amount_wei == amount.wei_string()
+            withdraw.sequencer_id == id && withdraw.amount_wei == amount.wei_string()
         }
         (Operation::SetRecipient { recipient }, Event::SequencerRewardRecipientChanged(changed)) => {
-            same(&changed.recipient, *recipient)
+            changed.sequencer_id == id && same(&changed.recipient, *recipient)
         }
         (Operation::SetOwner { new_owner }, Event::SequencerOwnerChanged(changed)) => {
-            same(&changed.owner, *new_owner)
+            changed.sequencer_id == id && same(&changed.owner, *new_owner)
         }
         (Operation::RotateSigner { new_signer }, Event::SignerChange(changed)) => {
-            same(&changed.new_signer, new_signer.address())
+            changed.sequencer_id == id && same(&changed.new_signer, new_signer.address())
         }
-        (Operation::Claim { .. }, Event::ClaimRewards(_))
-        | (Operation::Unlock { .. }, Event::UnlockInit(_))
-        | (Operation::WithdrawFinal { .. }, Event::Unlocked(_)) => true,
+        // Neither names an amount or a recipient: the contract has both.
+        (Operation::Claim { .. }, Event::ClaimRewards(claimed)) => claimed.sequencer_id == id,
+        (Operation::Unlock { .. }, Event::UnlockInit(unlocking)) => unlocking.sequencer_id == id,
+        (Operation::WithdrawFinal { .. }, Event::Unlocked(unlocked)) => unlocked.sequencer_id == id,
         _ => false,
     }
 }
 
-fn same(text: &str, address: alloy_primitives::Address) -> bool {
+/// `Relocked` has tokens and reward in one sum (P 1.8); the reward in it is known only to the chain, and told apart only
+/// where the indexer could.
+fn increases(amount: Metis, with_rewards: bool, relocked: &Relocked) -> bool {
+    let wei = |text: &str| Metis::parse_wei(text).ok();
+    let Some(total) = wei(&relocked.amount_wei) else { return false };
+    match (with_rewards, wei(&relocked.from_reward_wei)) {
+        (false, _) => total == amount,
+        (true, Some(from_reward)) => amount.checked_add(from_reward) == Some(total),
+        (true, None) => total >= amount,
+    }
+}
+
+fn same(text: &str, address: Address) -> bool {
     text.parse() == Ok(address)
 }
 
 #[cfg(test)]
-mod tests {
-    use alloy_primitives::Address;
-    use api::indexer::v1::{SequencerRewardRecipientChanged, Withdraw};
-    use domain::amount::Metis;
-
-    use super::*;
-
-    fn event(event: Event) -> ChainEvent {
-        ChainEvent { event: Some(event), ..Default::default() }
-    }
-
-    #[test]
-    fn only_the_very_effect_that_was_asked_for_counts() {
-        let withdraw = |wei: &str| {
-            event(Event::Withdraw(Withdraw { sequencer_id: "1".to_owned(), amount_wei: wei.to_owned() }))
-        };
-        let asked = Operation::Withdraw { amount: Metis::wei(5) };
-        assert!(holds(&asked, &[withdraw("5")]));
-        assert!(!holds(&asked, &[withdraw("6")]));
-        assert!(!holds(&asked, &[]));
-        let recipient = Address::repeat_byte(7);
-        let changed = event(Event::SequencerRewardRecipientChanged(SequencerRewardRecipientChanged {
-            sequencer_id: "1".to_owned(),
-            recipient: recipient.to_string(),
-        }));
-        assert!(holds(&Operation::SetRecipient { recipient }, std::slice::from_ref(&changed)));
-        assert!(!holds(&Operation::SetRecipient { recipient: Address::ZERO }, &[changed]));
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use runtime::errors::Refusal;
 use uuid::Uuid;
 
 use super::facts::Subject;
+use crate::approval::state;
 pub use crate::db::standing::Row as Standing;
 use crate::db::{self, account_key, cursor, operation};
 use crate::error::Error;
@@ -33,7 +34,7 @@ pub async fn asked(
     parameters: &OperationParameters,
     operation: Option<Uuid>,
 ) -> Result<(Operation, Subject), Error> {
-    let Standing { register, position, signer_key, open, place, owner_key: _ } = standing;
+    let Standing { register, position, signer_key, open, prepared, place, owner_key: _ } = standing;
     let registered = Registered {
         signer: register.signer_pubkey.as_deref().and_then(|bytes| PublicKey::from_bytes(bytes).ok()),
         recipient: register.wanted_recipient.map_or(register.owner.0, |recipient| recipient.0),
@@ -51,7 +52,9 @@ pub async fn asked(
         signer_key,
         recipient_if_unset: None,
         open_operation: open.iter().copied().find(|id| Some(*id) != operation),
+        open_prepared: prepared.iter().copied().find(|id| Some(*id) != operation),
         hold: place.as_ref().and_then(cursor::Row::hold),
+        approved: None,
     };
     Ok((parsed, subject))
 }
@@ -87,6 +90,7 @@ pub async fn stored(fleet: &Fleet, row: &operation::Row) -> Result<(Operation, S
     let standing = standing(fleet, row.sequencer).await?;
     let (operation, mut subject) = asked(fleet, &standing, &parameters, Some(row.id)).await?;
     subject.recipient_if_unset = row.recipient_if_unset.map(|recipient| recipient.0);
+    subject.approved = (!state::requirements(&row.requirements).is_empty()).then(|| row.words.clone());
     Ok((operation, subject))
 }
 

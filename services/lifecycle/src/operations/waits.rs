@@ -6,8 +6,9 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::db::operation::{Row, State};
 
-/// What ends the wait for a reason that is waited out, wherever the operation stands. Reasons of the error registry.
-const ENDS: [(&str, &str); 13] = [
+/// What ends the wait for a reason that is waited out, wherever the operation stands. Reasons of the error registry; a
+/// test finds those that a loop can enter and that are missing here.
+const ENDS: [(&str, &str); 15] = [
     ("ETH_TOO_LOW", "goes on by itself when the sending account has enough ETH"),
     ("BALANCE_TOO_LOW", "goes on by itself when the owner has enough METIS"),
     ("ALLOWANCE_TOO_LOW", "goes on by itself when LockingInfo may take enough METIS"),
@@ -21,6 +22,11 @@ const ENDS: [(&str, &str); 13] = [
     ("SIMULATION_UNAVAILABLE", "goes on by itself when an L1 endpoint answers"),
     ("L1_UNAVAILABLE", "goes on by itself when an L1 endpoint answers"),
     ("FEE_TOO_LOW", "goes on by itself with a new quote of the bridge"),
+    ("FEE_ABOVE_CEILING", "goes on by itself when gas costs less than the ceiling, or the ceiling is raised"),
+    (
+        "FEE_BUDGET_SPENT",
+        "goes on by itself as fees of the last 24 hours drop out, or when the budget is raised",
+    ),
 ];
 
 /// The sentence for where a row stands at `now`.
@@ -136,6 +142,56 @@ mod tests {
             }
         }
         assert_eq!(without_reason.len(), State::ALL.len() + 1, "each state says something of its own");
+    }
+
+    /// What ends an operation, or is told of it, and is waited out nowhere.
+    const ENDING: [&str; 10] = [
+        "APPROVAL_DIGEST_MISMATCH",
+        "CALL_REVERTED",
+        "NONCE_CONFLICT",
+        "NONCE_FOREIGN",
+        "NOT_SEQUENCER_OWNER",
+        "NOT_SEQUENCER_SIGNER",
+        "OPERATION_EXPIRED",
+        "OPERATION_REJECTED",
+        "WALLET_CANCELLED",
+        "WALLET_REPLACED",
+    ];
+
+    /// Names of our own reasons that this source mentions before its tests.
+    fn reasons_in(source: &str) -> BTreeSet<String> {
+        let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let words =
+            source.split(|letter: char| !(letter.is_ascii_uppercase() || "_0123456789".contains(letter)));
+        let is_ours = |word: &&str| api::reasons::OWN.iter().any(|reason| reason.name == *word);
+        words.filter(is_ours).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_reason_that_a_loop_can_enter_has_its_end() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let entering = std::fs::read_dir(root.join("reconcile")).expect("the loops");
+        let files = entering.map(|file| file.expect("a file").path()).filter(|path| path.is_file());
+        let others =
+            ["operations/plan.rs", "operations/cancel.rs", "operations/batch.rs", "approval/decide.rs"];
+        let mut entered = BTreeSet::new();
+        for file in files.chain(others.map(|other| root.join(other))) {
+            entered.extend(reasons_in(&std::fs::read_to_string(&file).expect("a source")));
+        }
+        assert!(entered.contains("FEE_BUDGET_SPENT") && entered.contains("POOL_PAUSED"), "{entered:?}");
+        // Answers to callers, which no operation is entered with.
+        let refusals = [
+            "APPROVAL_NOT_ALLOWED",
+            "APPROVAL_NOT_AWAITED",
+            "BATCH_UNPROVEN",
+            "OPERATION_NOT_CANCELLABLE",
+            "TRANSACTION_MISMATCH",
+        ];
+        for reason in entered.iter().filter(|reason| !refusals.contains(&reason.as_str())) {
+            let (waits, ends) =
+                (ENDS.iter().any(|(code, _)| code == reason), ENDING.contains(&reason.as_str()));
+            assert!(waits != ends, "{reason}: is it waited out, and what ends the wait?");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use api::reasons;
 use runtime::shutdown::Shutdown;
 use sea_orm::ConnectionTrait;
 use store::in_transaction;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::lease::until_stopped;
@@ -103,10 +103,18 @@ impl Agenda<'_> {
                     return Ok(false);
                 };
                 operation::enter(&*tx, id, state, &reason, code).await?;
+                if state == State::PendingApproval {
+                    operation::approve_until(&*tx, id, now.saturating_add(self.approval_wait())).await?;
+                }
                 Ok::<_, Error>(state == State::Queued)
             })
         })
         .await
+    }
+
+    /// How long people have to approve.
+    fn approval_wait(&self) -> Duration {
+        Duration::seconds(self.fleet.config.approvals.wait_secs.into())
     }
 
     /// Ends what was not begun by its deadline. What has a nonce may be mined at any time, so it is followed to its end.
@@ -177,11 +185,12 @@ async fn entry<C: ConnectionTrait>(
         let code = reasons::OPERATION_EXPIRED.name;
         return Ok(expired.then_some(Entry { state: State::Expired, reason, code }));
     }
-    // What was approved is this very content, or it waits again. Once enough had approved in time, that stands.
+    // What was approved is this very content, or it waits again, for as long as at first: what was approved before the
+    // digest of a newer version too. Once enough had approved in time, that stands.
     let decisions = approval::of_many(tx, &[row.id]).await?;
     let approved = approved(&decisions, digest_of(row), OffsetDateTime::UNIX_EPOCH);
     if let Some(missing) = missing(&requirements(&row.requirements), &approved) {
-        let reason = format!("waits for approvals: {missing}");
+        let reason = format!("waits for approvals: {missing}; what was approved is not exactly this");
         return Ok(Some(Entry { state: State::PendingApproval, reason, code: "" }));
     }
     if row.not_before.is_some_and(|from| from > now) {

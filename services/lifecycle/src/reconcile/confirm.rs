@@ -291,9 +291,9 @@ impl Confirm<'_> {
 
     async fn effect_is_indexed(&self, row: &transaction::Row, hash: B256) -> Result<bool, Error> {
         let Some(stored) = operation::of_id(&self.fleet.db, row.operation).await? else { return Ok(false) };
-        let (asked, _) = subject::stored(self.fleet, &stored).await?;
+        let (asked, about) = subject::stored(self.fleet, &stored).await?;
         let events = self.fleet.neighbours.events_of(&self.chain.name, hash).await?;
-        Ok(postcondition::holds(&asked, &events))
+        Ok(postcondition::holds(&asked, about.seq_id, &events))
     }
 
     /// The receipt is gone. Only another block at its height proves a reorganisation: a node may also be behind.

@@ -40,7 +40,8 @@ impl ScheduleService for Rpc {
         &self,
         request: Request<UpdateScheduleRequest>,
     ) -> Result<Response<UpdateScheduleResponse>, Status> {
-        Ok(Response::new(change::update(&self.fleet, request.into_inner()).await?))
+        let caller = identity(&request);
+        Ok(Response::new(change::update(&self.fleet, request.into_inner(), caller.as_str()).await?))
     }
 
     async fn delete_schedule(

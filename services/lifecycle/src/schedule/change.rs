@@ -87,8 +87,13 @@ async fn chain_time(fleet: &Fleet, network: &str) -> Result<OffsetDateTime, Erro
     Ok(place.and_then(|place| place.block_time).unwrap_or_else(|| fleet.clock.now()))
 }
 
-/// Changes rule or state if nobody did since `etag` was read.
-pub async fn update(fleet: &Fleet, request: UpdateScheduleRequest) -> Result<UpdateScheduleResponse, Error> {
+/// Changes rule or state if nobody did since `etag` was read. Who changes the rule or makes it look again is from then on
+/// the one who asks for its operations: nobody approves what came of an own change.
+pub async fn update(
+    fleet: &Fleet,
+    request: UpdateScheduleRequest,
+    caller: &str,
+) -> Result<UpdateScheduleResponse, Error> {
     let wanted = request.state();
     let UpdateScheduleRequest { id, etag, rule: new_rule, state: _ } = request;
     let id = request::id("id", &id)?;
@@ -112,7 +117,12 @@ pub async fn update(fleet: &Fleet, request: UpdateScheduleRequest) -> Result<Upd
             }
             match wanted {
                 ScheduleState::Unspecified => {}
-                ScheduleState::Active => row.state = ACTIVE.to_owned(),
+                ScheduleState::Active => {
+                    if row.state != ACTIVE {
+                        row.caller = caller.to_owned();
+                    }
+                    row.state = ACTIVE.to_owned();
+                }
                 ScheduleState::Paused => row.state = PAUSED.to_owned(),
                 ScheduleState::Finished => {
                     let why = "set ACTIVE or PAUSED; delete it to end it";
@@ -121,6 +131,7 @@ pub async fn update(fleet: &Fleet, request: UpdateScheduleRequest) -> Result<Upd
             }
             if let Some(new) = new_rule {
                 row.rule = new.encode_to_vec();
+                row.caller = caller.to_owned();
                 // The new rhythm begins with the next look.
                 row.first_look = row.next_look;
             }

@@ -67,7 +67,9 @@ async fn act(
     request: Uuid,
     applied: Timestamp,
 ) -> Result<Outcome, Error> {
-    let facts = facts(agenda, row, rule, applied).await?;
+    let origin = Origin::Schedule { id: row.id, held: agenda.held.clone() };
+    let asker = Asker { caller: row.caller.clone(), origin };
+    let facts = facts(agenda, row, rule, applied, &asker).await?;
     let now = facts.now;
     let decision = decide(rule, &facts);
     let Decision::Do { because } = decision else { return Ok(Outcome { decision, operation: None, now }) };
@@ -79,8 +81,6 @@ async fn act(
         validate_only: false,
         terms: None,
     };
-    let origin = Origin::Schedule { id: row.id, held: agenda.held.clone() };
-    let asker = Asker { caller: row.caller.clone(), origin };
     agenda.fleet.failpoints.meet(Point::BeforeRun).await;
     let answer = create::ask(agenda.fleet, request, &asker).await;
     agenda.fleet.failpoints.meet(Point::AfterRun).await;
@@ -97,11 +97,22 @@ async fn act(
     }
 }
 
-async fn facts(agenda: &Agenda<'_>, row: &Row, rule: &Rule, applied: Timestamp) -> Result<Facts, Error> {
+async fn facts(
+    agenda: &Agenda<'_>,
+    row: &Row,
+    rule: &Rule,
+    applied: Timestamp,
+    asker: &Asker,
+) -> Result<Facts, Error> {
     let standing = standing(agenda.fleet, row.sequencer).await?;
     let (operation, subject) = asked(agenda.fleet, &standing, &rule::parameters(rule), None).await?;
     let plan = plan(agenda.fleet, agenda.chain, &operation, &subject, Gas::Estimated).await?;
-    let hindrance = plan.first_failure().map(|check| check.message.clone());
+    // Also one that waits for people or its time, which keeps nobody else out: a second one would do the same again.
+    let unfinished = operation::unfinished_of(&agenda.fleet.db, row.sequencer, &asker.name()).await?;
+    let hindrance = match unfinished {
+        Some(before) => Some(format!("what it asked for before is not finished: {}", waiting(&before))),
+        None => plan.first_failure().map(|check| check.message.clone()),
+    };
     let seen = plan.picture.facts;
     let record = seen.record.as_ref();
     Ok(Facts {
@@ -115,6 +126,11 @@ async fn facts(agenda: &Agenda<'_>, row: &Row, rule: &Rule, applied: Timestamp) 
         cost: seen.eth_needed,
         hindrance,
     })
+}
+
+fn waiting(before: &operation::Row) -> String {
+    let operation::Row { id, state, reason, .. } = before;
+    format!("operation {id} is {state}, {reason}")
 }
 
 /// Writes the decision and the next look, unless somebody changed or stopped the schedule meanwhile.

@@ -46,6 +46,8 @@ pub struct FakeIndexer {
     alarm: Arc<AtomicU64>,
     /// No heads are told.
     headless: Arc<AtomicBool>,
+    /// Nothing but the stream answers.
+    away: Arc<AtomicBool>,
 }
 
 type Messages = mpsc::Sender<Result<StreamEventsResponse, Status>>;
@@ -71,12 +73,18 @@ impl FakeIndexer {
             turns: Arc::default(),
             alarm: Arc::default(),
             headless: Arc::default(),
+            away: Arc::default(),
         }
     }
 
     /// What the node of a signer looks like.
     pub fn node(&self, signer: Address, ready: bool, known: bool) {
         self.nodes.lock().unwrap().insert(signer, (ready, known));
+    }
+
+    /// No node is registered for a signer any more.
+    pub fn no_node(&self, signer: Address) {
+        self.nodes.lock().unwrap().remove(&signer);
     }
 
     /// What themis counts for a signer.
@@ -107,6 +115,15 @@ impl FakeIndexer {
     /// From now on heads are kept back, or not.
     pub fn keep_heads_back(&self, yes: bool) {
         self.headless.store(yes, Ordering::Relaxed);
+    }
+
+    /// From now on nothing but the stream answers, or everything again.
+    pub fn away(&self, yes: bool) {
+        self.away.store(yes, Ordering::Relaxed);
+    }
+
+    fn here(&self) -> Result<(), Status> {
+        if self.away.load(Ordering::Relaxed) { Err(Status::unavailable("the test says so")) } else { Ok(()) }
     }
 
     async fn header(&self, height: u64) -> Option<Header> {
@@ -381,6 +398,7 @@ impl IndexerService for FakeIndexer {
         &self,
         _: Request<GetChainParametersRequest>,
     ) -> Result<Response<GetChainParametersResponse>, Status> {
+        self.here()?;
         let parameters = self.parameters.lock().unwrap().clone();
         Ok(Response::new(GetChainParametersResponse { parameters: Some(parameters), as_of: None }))
     }
@@ -389,6 +407,7 @@ impl IndexerService for FakeIndexer {
         &self,
         _: Request<ListSequencerRecordsRequest>,
     ) -> Result<Response<ListSequencerRecordsResponse>, Status> {
+        self.here()?;
         let records = self.records.lock().unwrap().clone();
         Ok(Response::new(ListSequencerRecordsResponse { records, ..Default::default() }))
     }
@@ -441,6 +460,7 @@ impl IndexerService for FakeIndexer {
         &self,
         _: Request<ListMissedTurnsRequest>,
     ) -> Result<Response<ListMissedTurnsResponse>, Status> {
+        self.here()?;
         let turns = self.turns.lock().unwrap().clone();
         Ok(Response::new(ListMissedTurnsResponse { turns, ..Default::default() }))
     }
@@ -485,6 +505,7 @@ impl NodesService for FakeIndexer {
     }
 
     async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
+        self.here()?;
         let signers: Vec<Address> = self.nodes.lock().unwrap().keys().copied().collect();
         let nodes = signers.into_iter().filter_map(|signer| self.shown(signer)).collect();
         Ok(Response::new(ListNodesResponse { nodes, next_page_token: String::new() }))

@@ -30,6 +30,8 @@ struct State {
     refuses: bool,
     /// Keys whose backup no drill has proven.
     unproven: Vec<String>,
+    /// Nobody is told of keys.
+    away: bool,
 }
 
 impl FakeKeys {
@@ -60,6 +62,11 @@ impl FakeKeys {
         if !yes {
             state.unproven.push(name.to_owned());
         }
+    }
+
+    /// From now on nobody is told of keys, or everybody again.
+    pub fn away(&self, yes: bool) {
+        self.state.lock().unwrap().away = yes;
     }
 
     fn key(&self, name: &str) -> Option<Key> {
@@ -98,6 +105,9 @@ impl KeysService for FakeKeys {
     }
 
     async fn list_keys(&self, _: Request<ListKeysRequest>) -> Result<Response<ListKeysResponse>, Status> {
+        if self.state.lock().unwrap().away {
+            return Err(Status::unavailable("the test says so"));
+        }
         let names: Vec<String> = self.state.lock().unwrap().keys.keys().cloned().collect();
         let keys = names.iter().filter_map(|name| self.key(name)).collect();
         Ok(Response::new(ListKeysResponse { keys, next_page_token: String::new() }))

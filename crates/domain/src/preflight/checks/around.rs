@@ -51,14 +51,16 @@ pub(in crate::preflight) fn node(operation: &Operation, facts: &Facts) -> Check 
     }
 }
 
+/// What a wallet may send cannot be kept back, and may never come: it is only worth knowing.
 pub(in crate::preflight) fn nothing_open(_: &Operation, facts: &Facts) -> Check {
-    let words = match &facts.open_operation {
-        None => "no other operation is open".to_owned(),
-        Some(id) => format!("operation {id} is not finished"),
-    };
-    let made = check(names::NOTHING_OPEN, "OPERATION_IN_FLIGHT", facts.open_operation.is_none(), words);
-    match &facts.open_operation {
-        Some(id) => made.fact("operation", id),
-        None => made,
+    let open =
+        |id, words| check(names::NOTHING_OPEN, "OPERATION_IN_FLIGHT", false, words).fact("operation", id);
+    match (&facts.open_operation, &facts.open_prepared) {
+        (Some(id), _) => open(id, format!("operation {id} is not finished")),
+        (None, Some(id)) => {
+            let words = format!("operation {id} is prepared: its wallet may send it at any time");
+            open(id, words).warn_instead()
+        }
+        (None, None) => check(names::NOTHING_OPEN, "", true, "no other operation is open".to_owned()),
     }
 }

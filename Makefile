@@ -26,7 +26,7 @@ help:
 	@echo 'make test    every test        make lint   every check        make bench [BENCH=name]   the figures'
 	@echo 'make test-long [INDEX_KILLS=200] [INDEX_SEED=1]   the indexer killed so many times in its backfill,'
 	@echo '               [KEYS_ATTACKS=100000] [KEYS_SEED=1]   the guard of keys attacked so often while replicas are killed'
-	@echo '               [LIFECYCLE_FAULTS=540] [LIFECYCLE_FAULTS_SEED=1]   so many operations under fire,'
+	@echo '               [LIFECYCLE_FAULTS=1260] [LIFECYCLE_FAULTS_SEED=1]   so many operations under fire,'
 	@echo '               [LIFECYCLE_WORKFLOWS=100]   so many fleet operations, schedules and approvals'
 	@echo 'make fuzz [FUZZ_SECS=60]   each reader of keys under libFuzzer; needs a nightly toolchain'
 
@@ -70,7 +70,7 @@ test-long: export KEYS_ATTACKS ?= 100000
 test-long: export KEYS_FUZZ ?= 200000
 test-long: export TRAIL_DAMAGES ?= 10000
 test-long: export LIFECYCLE_LIVES ?= 200
-test-long: export LIFECYCLE_FAULTS ?= 540
+test-long: export LIFECYCLE_FAULTS ?= 1260
 test-long: export LIFECYCLE_WORKFLOWS ?= 100
 test-long: export LIFECYCLE_STOP_SECS ?= 30
 test-long: $(TOOLS)

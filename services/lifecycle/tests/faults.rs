@@ -233,14 +233,15 @@ impl Range {
     async fn until_sent(&self, id: &str) {
         wait_until("it is sent", ANSWER_MAX, || async {
             let operation = self.operation(id).await;
-            operation.is_some_and(|operation| operation.transactions.iter().any(|one| one.state == "BROADCAST"))
+            operation
+                .is_some_and(|operation| operation.transactions.iter().any(|one| one.state == "BROADCAST"))
         })
         .await;
     }
 
     /// The operation once it has ended, its blocks are final, and it still says the same.
     async fn until_final(&self, id: &str) -> Operation {
-        let (last, last_steps) = (Mutex::new(None), Mutex::new(None));
+        let (last, last_seen) = (Mutex::new(None), Mutex::new(None));
         let ended = tokio::time::timeout(
             ANSWER_MAX,
             wait_for("the answer", 2 * ANSWER_MAX, || async {
@@ -257,9 +258,11 @@ impl Range {
                 if self.number(&open).await == 0 {
                     return Some(operation);
                 }
-                // Once for each time that it has ended: a reorganisation may bring it back.
-                let steps = operation.steps.len();
-                let is_new = last_steps.lock().unwrap().replace(steps) != Some(steps);
+                // Once for each time that it has ended, as a reorganisation may bring it back, and for each call that is
+                // mined after the end.
+                let mined = operation.transactions.iter().filter(|one| one.block.is_some()).count();
+                let seen = (operation.steps.len(), mined);
+                let is_new = last_seen.lock().unwrap().replace(seen) != Some(seen);
                 if is_new {
                     self.mine(BLOCKS_TO_FINAL).await;
                 }
@@ -308,7 +311,11 @@ impl Range {
         answer.expect_err("it dies before it answers");
         self.until_dead_in_place(point).await;
         let of_it = format!("SELECT count(*) FROM lifecycle.operation WHERE sequencer = '{}'", subject.id);
-        assert_eq!(self.number(&of_it).await, i64::from(point == Point::AfterIntake), "only what is committed");
+        assert_eq!(
+            self.number(&of_it).await,
+            i64::from(point == Point::AfterIntake),
+            "only what is committed"
+        );
         self.serve(&quick()).await;
         let id = self.take_in(request).await;
         assert_eq!(self.number(&of_it).await, 1, "it is asked for once");
@@ -325,7 +332,8 @@ impl Range {
     /// The same while no block is made.
     async fn until_dead_in_place(&mut self, point: Point) {
         let service = Mutex::new(self.service.take().expect("it runs"));
-        wait_until("it has died", ANSWER_MAX, || async { service.lock().unwrap().has_aborted_at(point) }).await;
+        wait_until("it has died", ANSWER_MAX, || async { service.lock().unwrap().has_aborted_at(point) })
+            .await;
         self.service = service.into_inner().ok();
     }
 }

@@ -259,9 +259,8 @@ impl<'a> View<'a> {
 
 /// Hash of the transaction that a call hands in; null where it is none.
 fn hash_of(call: &Value) -> Value {
-    let raw: Option<alloy_primitives::Bytes> =
-        call["params"][0].as_str().and_then(|text| text.parse().ok());
-    json!(raw.map(|raw| alloy_primitives::keccak256(raw)))
+    let raw: Option<alloy_primitives::Bytes> = call["params"][0].as_str().and_then(|text| text.parse().ok());
+    json!(raw.map(alloy_primitives::keccak256))
 }
 
 fn content_too_large() -> Response<Bytes> {

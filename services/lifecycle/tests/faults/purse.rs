@@ -62,7 +62,8 @@ impl Range {
     }
 
     async fn submit(&self, id: &str, transaction: Submitted) -> Result<(), Status> {
-        let request = SubmitTransactionRequest { operation_id: id.to_owned(), transaction: Some(transaction) };
+        let request =
+            SubmitTransactionRequest { operation_id: id.to_owned(), transaction: Some(transaction) };
         self.world.client.clone().submit_transaction(request).await.map(drop)
     }
 

@@ -332,14 +332,7 @@ impl Range {
         format!("endpoint {endpoint} was lost with its pool, and the other was given it again")
     }
 
-    pub async fn reorganise(
-        &self,
-        id: &str,
-        verb: Verb,
-        depth: u64,
-        on_top: u64,
-        fate: Fate,
-    ) -> String {
+    pub async fn reorganise(&self, id: &str, verb: Verb, depth: u64, on_top: u64, fate: Fate) -> String {
         let mined = wait_for("it is in a block", ANSWER_MAX, || async {
             self.mine_slowly().await;
             let operation = self.operation(id).await?;

@@ -183,10 +183,10 @@ impl Range {
         assert_eq!(left.0 + locked, Metis::whole(FUNDS).0, "METIS are with the owner or locked");
     }
 
-    /// What has left the account is gas, and once the ETH of the call that was made.
+    /// What has left the account is what the receipts of the operation say: gas, and the ETH of the one call that was made.
     async fn eth_left_once(&self, subject: &Subject, verb: Verb, told: &Operation) {
         let wei = |text: &str| if text.is_empty() { U256::ZERO } else { text.parse().expect("wei") };
-        let gas = told.transactions.iter().map(|one| wei(&one.paid_wei)).sum::<U256>();
+        let paid = told.transactions.iter().map(|one| wei(&one.paid_wei)).sum::<U256>();
         let made = told.transactions.iter().filter(|one| {
             one.step == verb.own_step() && one.state == "CONFIRMED" && one.mined_form == "CALL"
         });
@@ -195,8 +195,13 @@ impl Range {
             && told.state() == OperationState::Confirmed;
         assert!(!is_bridged || !sent.is_zero(), "the bridge is paid where a reward leaves");
         let now = self.world.l1.link.balance(subject.sender).await.expect("the chain answers");
-        let expected = subject.eth - gas - sent;
-        assert_eq!(Eth(now), Eth(expected), "ETH pays for gas and once for the bridge: {:#?}", told.transactions);
+        let expected = subject.eth - paid;
+        assert_eq!(
+            Eth(now),
+            Eth(expected),
+            "ETH pays for gas and once for the bridge: {:#?}",
+            told.transactions
+        );
     }
 }
 

@@ -63,8 +63,8 @@ test: $(TOOLS) $(CONTRACT_TOOLS)
 	$(CARGO) test --workspace --no-fail-fast $(BACKENDS); status=$$?; \
 	  $(CARGO) run --quiet --package testkit --bin testdb -- stop; exit $$status
 
-# What takes too long for every change: an hour and a half to two hours on two busy cores, added up from parts and never timed as a whole: 540
-# operations under fire at 4 to 5 s each (33 were timed, 2 to 14 s), 100 workflows at 10 s (timed: 16 minutes), half an hour for the rest.
+# What takes too long for every change: some four hours on two busy cores, added up from parts and never timed as a whole: 1,260 operations under
+# fire (timed: 24, at 4 to 53 s while the machine was busy with builds), 100 workflows at 10 s (timed: 16 minutes), half an hour for the rest.
 test-long: export INDEX_KILLS ?= 200
 test-long: export KEYS_ATTACKS ?= 100000
 test-long: export KEYS_FUZZ ?= 200000

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use tokio::sync::OnceCell;
 
-use crate::{Error, process::is_alive, shared};
+use crate::{Cluster, Error, process::is_alive, shared};
 
 /// Prefix of the names of all our databases; also what may be removed.
 const PREFIX: &str = "seqtest";
@@ -76,6 +76,22 @@ impl TestDb {
         run(&mut server, "creating a database", format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
         close(server).await;
         Ok(Self { admin_url: with_database(&server_url, &name), server_url, name })
+    }
+
+    /// Makes a database with all migrations on a server of the caller's own, which may be stopped.
+    ///
+    /// # Errors
+    /// When the server does not answer, or the migrations fail.
+    pub async fn on(cluster: &Cluster) -> Result<Self, Error> {
+        let server_url = cluster.url().to_owned();
+        let name = fresh_name(PREFIX);
+        let mut server = connect(&server_url).await?;
+        run(&mut server, "creating a database", format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
+        let admin_url = with_database(&server_url, &name);
+        migrations::run(&admin_url, &passwords(&server_url)).await.map_err(Error::Migrate)?;
+        run(&mut server, "letting the roles in", migrations::database_grants(&name)).await?;
+        close(server).await;
+        Ok(Self { admin_url, server_url, name })
     }
 
     /// URL of this database for the role of a service, by the name of its schema.

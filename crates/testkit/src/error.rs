@@ -42,6 +42,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A server that others started cannot be ended here.
+    #[error("the server was not started here")]
+    NotOurServer,
     /// A program ended badly; what it said last.
     #[error("{program} failed and said: {said}")]
     Failed {

@@ -60,6 +60,17 @@ struct Server {
     _lock: Option<File>,
     _temporary: Option<tempfile::TempDir>,
     detached: bool,
+    port: u16,
+    durable: bool,
+}
+
+/// How a server is made to end, as by `pg_ctl stop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halt {
+    /// Sessions are ended, transactions rolled back, everything is written: `-m fast`.
+    Fast,
+    /// At once, as if the machine had failed; the next start recovers: `-m immediate`.
+    Immediate,
 }
 
 impl Cluster {
@@ -119,6 +130,32 @@ impl Cluster {
     /// Process id of the server, if it is ours.
     pub fn pid(&self) -> Option<u32> {
         self.server.as_ref().map(|server| server.child.id())
+    }
+
+    /// Ends the server; what it keeps stays, for [`Cluster::start_again`].
+    ///
+    /// # Errors
+    /// When it is not ours to end.
+    pub async fn halt(&mut self, how: Halt) -> Result<(), Error> {
+        let Some(server) = &mut self.server else { return Err(Error::NotOurServer) };
+        let signal = match how {
+            Halt::Fast => Signal::SIGINT,
+            Halt::Immediate => Signal::SIGQUIT,
+        };
+        process::stop(&mut server.child, signal, STOP_MAX);
+        Ok(())
+    }
+
+    /// Starts the server again after [`Cluster::halt`], on the same port with the same data, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it is not ours, or does not start.
+    pub async fn start_again(&mut self) -> Result<(), Error> {
+        let Some(server) = &mut self.server else { return Err(Error::NotOurServer) };
+        let account = Account::of_server()?;
+        let binaries = binaries::find(&account.cache())?;
+        server.child = serve(&binaries, &account, &server.dir, server.port, server.durable)?;
+        self.until_ready().await
     }
 
     /// Lets the server live on after this process.
@@ -218,7 +255,8 @@ pub(crate) fn launch(dir: &Path, durable: bool) -> Result<Cluster, Error> {
             continue;
         }
         let url = format!("postgres://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres");
-        let server = Server { child, dir: dir.clone(), _lock: None, _temporary: None, detached: false };
+        let dir = dir.clone();
+        let server = Server { child, dir, _lock: None, _temporary: None, detached: false, port, durable };
         return Ok(Cluster { url, server: Some(server) });
     }
 }

@@ -68,8 +68,15 @@ impl Seqd {
     /// # Panics
     /// When it cannot be sent.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        kill(Pid::from_raw(pid), signal).expect("it is ours");
+        kill(self.pid(), signal).expect("it is ours");
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// Never: process ids are positive numbers of 31 bits.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"))
     }
 
     /// How it has ended, if it has.

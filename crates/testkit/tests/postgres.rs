@@ -10,7 +10,10 @@ use nix::{
     unistd::Pid,
 };
 use sea_orm::ConnectionTrait;
-use testkit::{Cluster, Error, postgres::Options};
+use testkit::{
+    Cluster, Error, TestDb,
+    postgres::{Halt, Options},
+};
 
 fn kept(dir: &tempfile::TempDir) -> Options {
     Options { dir: Some(dir.path().join("cluster")), durable: true }
@@ -50,6 +53,24 @@ async fn a_crashed_server_recovers_on_the_next_start() {
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("killed");
     drop(first);
     Cluster::start(kept(&dir)).await.expect("a server again");
+}
+
+#[tokio::test]
+async fn a_server_that_was_halted_comes_back_in_its_place_with_what_was_committed() {
+    let dir = folder();
+    let mut cluster = Cluster::start(kept(&dir)).await.expect("a server");
+    let db = TestDb::on(&cluster).await.expect("a database");
+    let place = db.admin_url.clone();
+    for (number, how) in (1..).zip([Halt::Fast, Halt::Immediate]) {
+        let open = db.connect("lifecycle").await;
+        let admin = db.admin().await;
+        admin.execute_unprepared(&format!("CREATE TABLE kept{number} (a int)")).await.expect("made");
+        cluster.halt(how).await.expect("halted");
+        open.execute_unprepared("SELECT 1").await.expect_err("nobody answers");
+        cluster.start_again().await.expect("a server again");
+        let admin = store::connect(&place, 1).await.expect("in the same place");
+        admin.execute_unprepared(&format!("SELECT a FROM kept{number}")).await.expect("still there");
+    }
 }
 
 #[tokio::test]

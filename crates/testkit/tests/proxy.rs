@@ -456,3 +456,21 @@ async fn a_liar_is_the_same_liar_over_its_websocket() {
     world.proxy.set(Faults { strip_methods, ..Faults::default() });
     assert_eq!(ask(&mut socket, "eth_getLogs", all_logs()).await["error"]["code"], -32601);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_swallows_answers_the_hash_and_has_nothing() {
+    let world = world().await;
+    world.proxy.set(Faults { swallow: true, ..Faults::default() });
+    let raw = "0x02";
+    let answer = world.send(call(1, "eth_sendRawTransaction", json!([raw]))).await.expect("an answer");
+    let answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(
+        answer["result"], "0xf2ee15ea639b73fa3db9b34a245bdfa015c260c598b211bf05a1ecc4b3e3b4f2",
+        "the Keccak digest of one byte 2"
+    );
+    assert_eq!(world.proxy.counts().faults["swallow"], 1);
+    world.proxy.set(Faults::default());
+    let answer = world.send(call(2, "eth_sendRawTransaction", json!([raw]))).await.expect("an answer");
+    let answer: Value = answer.json().await.expect("JSON");
+    assert!(answer.get("error").is_some(), "the node itself knows that this is no transaction: {answer}");
+}

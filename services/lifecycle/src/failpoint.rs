@@ -2,11 +2,15 @@
 //!
 //! They are always compiled, so that what is tested is what runs, and refused at start unless every network is a
 //! devnet by its chain id. A point of a send is met on its first pass only, never when a restarted lane resumes it:
-//! the same configuration therefore stops a process once for each operation. Those around a receipt or a confirmation
-//! are met whenever one is stored, those of workflows whenever a member, a look or an admission has its turn.
+//! the same configuration therefore stops a process once for each operation. All others are met whenever their turn comes:
+//! a receipt or a confirmation is stored, a new form is made, a request is taken in, a member, a look or an admission.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::sys::signal::{Signal, raise};
 use serde::{Deserialize, Serialize};
 
 /// Chain ids that no public network has: anvil and hardhat, geth's developer chain, ganache.
@@ -34,6 +38,22 @@ pub enum Point {
     AfterConfirm,
     /// The first call of an operation is mined, the next one has no nonce yet.
     BetweenSteps,
+    /// The fees of a replacement or of a cancel are stored, nothing is signed with them.
+    AfterReplan,
+    /// The keys service has signed a replacement or a cancel, that is not stored.
+    AfterNewFormSigned,
+    /// A replacement or a cancel is stored, it is not sent.
+    AfterNewFormStored,
+    /// That somebody cancels what is signed is stored, nothing else.
+    AfterCancelWanted,
+    /// That a nonce is to be spent on nothing is stored, nothing is signed for it.
+    BeforeFill,
+    /// What a wallet signed is stored, it is not sent.
+    AfterBind,
+    /// New operations are written, that is not committed.
+    BeforeIntake,
+    /// New operations are committed, nobody has been answered.
+    AfterIntake,
     /// A fleet has decided to begin a member, its operation is not stored.
     BeforeMember,
     /// The operation of a member is stored, nothing else.
@@ -54,11 +74,17 @@ pub enum Action {
     Abort,
     /// The send stands still for ever.
     Pause,
+    /// The whole process stands still, as by SIGSTOP, until somebody continues it; once in its life.
+    Stop,
 }
 
 /// The configured points.
 #[derive(Debug, Clone, Default)]
-pub struct Failpoints(BTreeMap<Point, Action>);
+pub struct Failpoints {
+    points: BTreeMap<Point, Action>,
+    /// Whether the process was stopped already.
+    was_stopped: Arc<AtomicBool>,
+}
 
 /// Failpoints are for devnets only.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,18 +103,36 @@ impl Failpoints {
         let public = chain_ids.into_iter().find(|id| !DEVNET_CHAIN_IDS.contains(id));
         match public {
             Some(chain_id) if !points.is_empty() => Err(NotADevnet { chain_id }),
-            _ => Ok(Self(points)),
+            _ => Ok(Self { points, was_stopped: Arc::default() }),
         }
     }
 
     /// Does what is configured for this point; nothing if nothing is.
     pub async fn meet(&self, point: Point) {
-        match self.0.get(&point) {
-            None => {}
-            Some(Action::Abort) => std::process::abort(),
-            Some(Action::Pause) => std::future::pending::<()>().await,
+        let Some(action) = self.points.get(&point) else { return };
+        match action {
+            Action::Abort => {
+                tell(point);
+                std::process::abort()
+            }
+            Action::Pause => {
+                tell(point);
+                std::future::pending::<()>().await;
+            }
+            Action::Stop => {
+                if !self.was_stopped.swap(true, Ordering::SeqCst) {
+                    tell(point);
+                    // Fails for no signal that exists; a test that waits for it would say so.
+                    let _ = raise(Signal::SIGSTOP);
+                }
+            }
         }
     }
+}
+
+/// The last words, unbuffered: tests look for them, so that nothing else passes for a failpoint.
+fn tell(point: Point) {
+    let _ = writeln!(std::io::stderr(), "failpoint {point:?}");
 }
 
 #[cfg(test)]

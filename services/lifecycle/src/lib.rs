@@ -139,7 +139,7 @@ pub async fn build(
     let metrics = metrics::Metrics::default();
     metrics.begin(chains.keys());
     let fleet = Fleet {
-        intake: operations::intake::Intake::start(&database),
+        intake: operations::intake::Intake::start(&database, &failpoints),
         db: database,
         desk,
         networks: chains,

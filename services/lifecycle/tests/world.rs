@@ -101,6 +101,11 @@ impl World {
 
     /// Everything but the service.
     pub async fn without_service(variant: Variant) -> Self {
+        Self::on(testkit::database().await, variant).await
+    }
+
+    /// Everything but the service, on this database.
+    pub async fn on(db: TestDb, variant: Variant) -> Self {
         runtime::install_crypto_provider();
         let anvil = Anvil::start(testkit::anvil::Options::default()).await.expect("anvil starts");
         let l1 = deploy_l1(&anvil, L1Options::default()).await.expect("the contracts are deployed");
@@ -113,7 +118,6 @@ impl World {
             indexer: serve_indexer(&pki, indexer.clone()).await,
             keys: serve_keys(&pki, keys.clone()).await,
         };
-        let db = testkit::database().await;
         let (_, nowhere) = socket().await;
         let client = LifecycleServiceClient::new(channel(nowhere, "lifecycle", tls(&pki, OPERATOR)));
         Self {

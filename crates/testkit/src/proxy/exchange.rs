@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    fate::{Fate, block_parameter, hash_in, is_identity, is_state},
+    fate::{Fate, block_parameter, hash_in, is_identity, is_send, is_state},
     faults::{Faults, Lie},
     limits::{Excess, Refusal},
     rewrite,
@@ -47,6 +47,9 @@ impl Question {
     pub(super) fn refused(&self, refusal: Refusal) -> Value {
         let error = match refusal {
             Refusal::Error(error) => error,
+            Refusal::Instead(result) => {
+                return json!({ "jsonrpc": "2.0", "id": self.call["id"], "result": result });
+            }
             // A WebSocket has no status.
             Refusal::ContentTooLarge => json!({ "code": 413, "message": "Request Entity Too Large" }),
         };
@@ -93,6 +96,10 @@ impl<'a> View<'a> {
             return Err(refusal);
         }
         let method = question.method().to_owned();
+        if self.faults.swallow && is_send(&method) {
+            self.shared.tally("swallow", 1);
+            return Err(Refusal::Instead(hash_of(&question.call)));
+        }
         if self.lag.is_some() {
             question.head = self.height("latest").await;
         }
@@ -248,6 +255,12 @@ impl<'a> View<'a> {
         }
         Ok(())
     }
+}
+
+/// Hash of the transaction that a call hands in; null where it is none.
+fn hash_of(call: &Value) -> Value {
+    let raw: Option<alloy_primitives::Bytes> = call["params"][0].as_str().and_then(|text| text.parse().ok());
+    json!(raw.map(alloy_primitives::keccak256))
 }
 
 fn content_too_large() -> Response<Bytes> {

@@ -96,6 +96,7 @@ impl Fate {
         };
         let has_logs = is_logs || method.ends_with("Receipt") || method.ends_with("Receipts");
         let is_touched = refusal.is_some()
+            || (faults.swallow && is_send(method))
             || truncate.is_some()
             || alter
             || invent
@@ -106,6 +107,11 @@ impl Fate {
             || (has_logs && faults.strip_block_timestamp);
         Self { refusal, truncate: truncate.map(|fault| fault.lost), alter, invent, seed, is_touched }
     }
+}
+
+/// Whether a method hands in a signed transaction.
+pub(super) fn is_send(method: &str) -> bool {
+    method == "eth_sendRawTransaction"
 }
 
 /// Whether a method tells the chain.

@@ -58,6 +58,8 @@ pub struct Faults {
     pub http_status: Vec<HttpStatus>,
     /// JSON-RPC errors instead of a result.
     pub node_error: Option<NodeError>,
+    /// Transactions that are handed in are answered with their hash and kept back: they reach no pool.
+    pub swallow: bool,
     /// Answers inside a batch come in another order than the questions.
     pub reorder: bool,
     /// Answers to `eth_getLogs` lack logs.

@@ -49,6 +49,8 @@ pub(super) enum Refusal {
     Error(Value),
     /// HTTP status 413 for the whole request.
     ContentTooLarge,
+    /// No error at all: this result, of which the node knows nothing.
+    Instead(Value),
 }
 
 impl Refusal {

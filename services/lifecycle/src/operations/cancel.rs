@@ -12,6 +12,7 @@ use super::view;
 use crate::db::operation::State;
 use crate::db::{operation, transaction};
 use crate::error::Error;
+use crate::failpoint::Point;
 use crate::fleet::Fleet;
 use crate::request;
 
@@ -53,6 +54,7 @@ pub async fn run(fleet: &Fleet, request: CancelOperationRequest) -> Result<Cance
         })
     })
     .await?;
+    fleet.failpoints.meet(Point::AfterCancelWanted).await;
     fleet.wake();
     Ok(answer)
 }

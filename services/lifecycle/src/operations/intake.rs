@@ -21,6 +21,7 @@ use crate::db::intake::New;
 use crate::db::operation::State;
 use crate::db::{intake, operation, transaction};
 use crate::error::Error;
+use crate::failpoint::{Failpoints, Point};
 
 /// The method under which requests are kept.
 pub const METHOD: &str = "CreateOperation";
@@ -55,16 +56,22 @@ pub struct Intake(Batches<Taken, Outcome, Error>);
 
 impl Intake {
     /// Starts to take them.
-    pub fn start(db: &DatabaseConnection) -> Self {
-        let db = db.clone();
+    pub fn start(db: &DatabaseConnection, failpoints: &Failpoints) -> Self {
+        let (db, failpoints) = (db.clone(), failpoints.clone());
         Self(Batches::start(move |waiting: Arc<Vec<Taken>>| {
-            let db = db.clone();
+            let (db, failpoints) = (db.clone(), failpoints.clone());
             async move {
-                in_transaction(&db, |tx| {
-                    let waiting = Arc::clone(&waiting);
-                    Box::pin(async move { store(&*tx, &waiting).await })
+                let stored = in_transaction(&db, |tx| {
+                    let (waiting, failpoints) = (Arc::clone(&waiting), failpoints.clone());
+                    Box::pin(async move {
+                        let stored = store(&*tx, &waiting).await?;
+                        failpoints.meet(Point::BeforeIntake).await;
+                        Ok::<_, Error>(stored)
+                    })
                 })
-                .await
+                .await?;
+                failpoints.meet(Point::AfterIntake).await;
+                Ok(stored)
             }
         }))
     }

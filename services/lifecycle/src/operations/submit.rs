@@ -1,6 +1,8 @@
 //! What a wallet made of a prepared operation: bound to the call that was prepared, stored, and from then on followed
 //! like our own.
 
+use std::time::{Duration, Instant};
+
 use alloy_primitives::{B256, Bytes};
 use api::lifecycle::v1::submit_transaction_request::Transaction;
 use api::lifecycle::v1::{SubmitTransactionRequest, SubmitTransactionResponse};
@@ -18,6 +20,7 @@ use super::{batch, view};
 use crate::db::operation::State;
 use crate::db::{attempt, cursor, operation, transaction};
 use crate::error::Error;
+use crate::failpoint::Point;
 use crate::fleet::{Chain, Fleet};
 use crate::reconcile::hand_out::{Outcome, after_broadcast, hand_out};
 use crate::request;
@@ -56,9 +59,13 @@ pub async fn run(
         batch::bind(fleet, chain, id, &submitted.signed).await?;
         return shown(fleet, id).await;
     }
+    let decided = Instant::now();
     let (planned, may_send) = bind(fleet, chain, id, &submitted).await?;
+    fleet.failpoints.meet(Point::AfterBind).await;
+    // Whoever was stopped since it was decided may find the network held by now.
+    let in_time = decided.elapsed() < Duration::from_millis(fleet.config.lease_ttl_ms);
     // Kept signed while the network is held: the confirm loop sends it afterwards. What a wallet sent itself is followed.
-    if may_send || submitted.raw.is_none() {
+    if (may_send && in_time) || submitted.raw.is_none() {
         send(fleet, chain, &planned, &submitted).await?;
     }
     shown(fleet, id).await

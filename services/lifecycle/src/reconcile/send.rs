@@ -127,6 +127,9 @@ impl Lane<'_> {
         if pass == Pass::Resumed && !self.may_send(row.id).await? {
             return Ok(());
         }
+        if planned.fills {
+            self.fleet.failpoints.meet(Point::BeforeFill).await;
+        }
         let payload = payload(planned, intent);
         let request = SignTransactionRequest {
             key_id: row.key_id.clone().unwrap_or_default(),
@@ -142,6 +145,9 @@ impl Lane<'_> {
             Err(error) => return self.not_signed(row, planned, intent, error).await,
         };
         self.meet(pass, Point::AfterSignBeforeStore).await;
+        if intent != SigningIntent::New {
+            self.fleet.failpoints.meet(Point::AfterNewFormSigned).await;
+        }
         let raw = answer.raw_transaction.to_vec();
         let signed = signed::decode(&raw).map_err(|_| Error::Malformed { what: "a signature of keys" })?;
         let same_nonce = planned.nonce == i64::try_from(signed.nonce).ok();
@@ -169,6 +175,9 @@ impl Lane<'_> {
         })
         .await?;
         self.meet(pass, Point::AfterStoreBeforeBroadcast).await;
+        if intent != SigningIntent::New {
+            self.fleet.failpoints.meet(Point::AfterNewFormStored).await;
+        }
         if must_wait {
             return Ok(());
         }
@@ -309,7 +318,7 @@ impl Lane<'_> {
     pub async fn replan(&self, one: &transaction::Row, fees: Fees) -> Result<bool, Error> {
         let (max_fee, max_priority) =
             (U256::from(fees.max_fee_per_gas), U256::from(fees.max_priority_fee_per_gas));
-        in_transaction(&self.fleet.db, |tx| {
+        let allowed = in_transaction(&self.fleet.db, |tx| {
             Box::pin(async move {
                 self.fence(&*tx).await?;
                 if one.cancel_reason.is_none() {
@@ -325,7 +334,11 @@ impl Lane<'_> {
                 Ok::<_, Error>(true)
             })
         })
-        .await
+        .await?;
+        if allowed {
+            self.fleet.failpoints.meet(Point::AfterReplan).await;
+        }
+        Ok(allowed)
     }
 
     /// Why the nodes take nothing from this account, with the numbers.

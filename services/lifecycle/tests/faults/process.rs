@@ -5,15 +5,18 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
-use lifecycle::Config;
+use lifecycle::{Config, Point};
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use testkit::Seqd;
 
 use crate::world::{NETWORK, TRUST_DOMAIN, World, socket};
 
 /// A running service; killed when dropped.
 pub struct Process {
-    pub seqd: Seqd,
+    seqd: Seqd,
+    /// Where its own words begin: another process of the same name may have written before.
+    begins: usize,
     pub address: SocketAddr,
 }
 
@@ -25,15 +28,45 @@ impl Process {
         let file = folder.join(format!("{name}.toml"));
         fs::write(&file, configuration(world, name, address, endpoints, config)).expect("it is written");
         drop(listener);
-        let seqd = Seqd::start("lifecycle", &file, &folder.join(format!("{name}.log")));
-        Self { seqd, address }
+        let log = folder.join(format!("{name}.log"));
+        let begins = fs::read_to_string(&log).map_or(0, |text| text.len());
+        let seqd = Seqd::start("lifecycle", &file, &log);
+        Self { seqd, begins, address }
     }
 
-    /// Whether a failpoint has ended it; nothing else may.
-    pub fn has_aborted(&mut self) -> bool {
+    /// SIGKILL: nothing of it runs any more afterwards.
+    pub fn kill(self) {
+        self.seqd.kill();
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.seqd.signal(signal);
+    }
+
+    /// Whether this failpoint has ended it; nothing else may.
+    pub fn has_aborted_at(&mut self, point: Point) -> bool {
         let Some(status) = self.seqd.ended() else { return false };
         assert_eq!(status.signal(), Some(Signal::SIGABRT as i32), "it has ended: {status}");
+        assert!(self.met(point), "it has ended, and not at {point:?}");
         true
+    }
+
+    /// Whether this failpoint has stopped it; asked until it is so.
+    pub fn was_stopped_at(&self, point: Point) -> bool {
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
+        let status = waitpid(self.seqd.pid(), Some(flags));
+        let stopped = matches!(status, Ok(WaitStatus::Stopped(_, Signal::SIGSTOP)));
+        assert!(!stopped || self.met(point), "it was stopped, and not at {point:?}");
+        stopped
+    }
+
+    fn met(&self, point: Point) -> bool {
+        self.said().contains(&format!("failpoint {point:?}"))
+    }
+
+    /// What it has written.
+    pub fn said(&self) -> String {
+        self.seqd.said().get(self.begins..).unwrap_or_default().to_owned()
     }
 }
 

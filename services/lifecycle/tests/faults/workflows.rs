@@ -20,7 +20,8 @@ use testkit::{from_environment, wait_for};
 use tonic::Status;
 
 use super::card::Verb;
-use super::{ANSWER_MAX, RUNS_OF_A_CHAIN, Range, Subject, failing_at};
+use super::subject::Subject;
+use super::{ANSWER_MAX, RUNS_OF_A_CHAIN, Range, failing_at};
 use crate::world::{NETWORK, World, quick, request_id};
 
 /// Every point between the steps of a workflow.
@@ -128,7 +129,7 @@ impl Range {
                 })
             }
             Workflow::Approval => {
-                let operation = self.world.ask(first, run.verb.parameters()).await;
+                let operation = self.world.ask(first, run.verb.parameters("")).await;
                 let digest = operation.terms.expect("its terms").digest;
                 let request = ApproveOperationRequest { id: operation.id, digest, reason: String::new() };
                 let alice = self.world.operator("alice").approve_operation(request.clone()).await;
@@ -154,7 +155,7 @@ impl Range {
         let spec = FleetSpec {
             network: NETWORK.to_owned(),
             labels,
-            parameters: Some(OperationParameters { parameters: Some(run.verb.parameters()) }),
+            parameters: Some(OperationParameters { parameters: Some(run.verb.parameters("")) }),
             canary: run.canary,
             in_flight_max: u32::try_from(MEMBERS).expect("a few"),
             ..FleetSpec::default()
@@ -246,7 +247,7 @@ impl Range {
         if let Err(status) = self.tell(&asked).await {
             println!("no answer at first: {status}");
         }
-        self.until_dead().await;
+        self.until_dead(run.point).await;
         self.stands_at(run, &subjects).await;
         self.serve(&guarded()).await;
         let id = self.tell(&asked).await.expect("asking again gives the answer");
@@ -275,7 +276,7 @@ async fn at_whatever_step_of_a_workflow_it_dies_each_operation_is_done_once() {
     let drawn = POINTS.into_iter().cycle().take(runs).map(|point| Run::draw(point, &mut rng));
     let numbered: Vec<(usize, Run)> = drawn.enumerate().collect();
     for some in numbered.chunks(RUNS_OF_A_CHAIN) {
-        let mut range = Range::set().await;
+        let mut range = Range::set(false).await;
         range.serve(&guarded()).await;
         for (number, run) in some {
             println!("run {number} of seed {seed}: {run:?}");

@@ -6,11 +6,13 @@
 )]
 
 mod approvals;
+mod bounds;
 mod crashes;
 mod fakes;
 mod faults;
 mod flags;
 mod fleets;
+mod gaps;
 mod history;
 mod hold;
 mod input;
@@ -18,7 +20,9 @@ mod lanes;
 mod listing;
 mod operations;
 mod prepared;
+mod refused;
 mod reorg;
+mod reverts;
 mod schedules;
 mod terms;
 mod wallets;

@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::db::operation::{Row, State};
 
 /// What ends the wait for a reason that is waited out, wherever the operation stands. Reasons of the error registry.
-const ENDS: [(&str, &str); 9] = [
+const ENDS: [(&str, &str); 13] = [
     ("ETH_TOO_LOW", "goes on by itself when the sending account has enough ETH"),
     ("BALANCE_TOO_LOW", "goes on by itself when the owner has enough METIS"),
     ("ALLOWANCE_TOO_LOW", "goes on by itself when LockingInfo may take enough METIS"),
@@ -17,6 +17,13 @@ const ENDS: [(&str, &str); 9] = [
     ("SIMULATION_UNAVAILABLE", "goes on by itself when an L1 endpoint answers"),
     ("L1_UNAVAILABLE", "goes on by itself when an L1 endpoint answers"),
     ("FEE_TOO_LOW", "goes on by itself with a new quote of the bridge"),
+    ("FEE_ABOVE_CEILING", "goes on by itself when gas is cheaper, or the ceiling is raised"),
+    ("FEE_BUDGET_SPENT", "goes on by itself when older fees have dropped out of the budget, or it is raised"),
+    ("TRANSACTION_REFUSED", "ends when its nonce is spent on nothing"),
+    (
+        "TRANSACTION_NOT_SEEN",
+        "goes on when the wallet has sent it again, or ends when it is cancelled by hand",
+    ),
 ];
 
 /// The sentence for where a row stands at `now`.

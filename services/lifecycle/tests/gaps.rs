@@ -41,6 +41,7 @@ async fn what_the_pools_lose_below_another_is_mined_within_three_blocks() {
     let (mut world, pools) = World::behind(quick(), 1).await;
     let sequencer = world.whitelisted("alpha").await;
     world.done(&sequencer.id, lock(25_000)).await;
+    world.next_batch("alpha").await;
     let recipient = SetRecipientParameters { recipient: address("elsewhere").to_string() };
     let request = CreateOperationRequest {
         mode: OperationMode::Prepared.into(),
@@ -75,6 +76,7 @@ async fn where_a_node_misses_an_earlier_nonce_that_is_sent_again_at_once() {
     world.restart(Config { replace_after_blocks: 1_000, ..quick() }).await;
     let sequencer = world.whitelisted("alpha").await;
     world.done(&sequencer.id, lock(25_000)).await;
+    world.next_batch("alpha").await;
     let recipient = SetRecipientParameters { recipient: address("elsewhere").to_string() };
     let request = CreateOperationRequest {
         mode: OperationMode::Prepared.into(),
@@ -133,6 +135,7 @@ async fn what_somebody_else_spent_while_nothing_was_in_flight_is_told_and_stops_
     // What came before our first nonce is no concern of ours.
     world.l1.approve(owner, Metis::whole(1)).await.unwrap();
     let locked = world.done(&sequencer.id, lock(25_000)).await;
+    world.next_batch("alpha").await;
     assert!(locked.steps.iter().all(|step| !step.reason.contains("somebody else")), "{:?}", locked.steps);
     for _ in 0..2 {
         world.l1.approve(owner, Metis::whole(1)).await.unwrap();
@@ -142,6 +145,7 @@ async fn what_somebody_else_spent_while_nothing_was_in_flight_is_told_and_stops_
     let told = |words: &str| done.steps.iter().any(|step| step.reason.contains(words));
     assert!(told("nonces 3 to 4 were spent by somebody else"), "{:?}", done.steps);
     assert!(told("which is not ours: another call to the same contracts"), "{:?}", done.steps);
+    world.next_batch("alpha").await;
     let again = world.done(&sequencer.id, withdraw(1_000)).await;
     assert!(again.steps.iter().all(|step| !step.reason.contains("somebody else")), "told once");
 }

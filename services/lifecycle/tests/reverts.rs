@@ -22,6 +22,7 @@ async fn reverted() -> (World, Operation, u64) {
     let mut world = World::start().await;
     let sequencer = world.whitelisted("alpha").await;
     world.done(&sequencer.id, lock(LOCKED)).await;
+    world.next_batch("alpha").await;
     let failpoints = [(Point::AfterStoreBeforeBroadcast, Action::Pause)].into();
     world.restart(Config { failpoints, ..quick() }).await;
     let operation = world.ask(&sequencer.id, withdraw()).await;
@@ -60,6 +61,7 @@ async fn a_revert_that_a_reorganisation_takes_back_has_its_effect_once() {
     assert_eq!(done.transactions.len(), 1);
     assert_eq!(done.transactions[0].hash, operation.transactions[0].hash, "the same bytes");
     assert_eq!(locked(&world).await, Metis::whole(LOCKED - 1_000));
+    world.next_batch("alpha").await;
     world.done(&operation.sequencer, withdraw()).await;
     assert_eq!(locked(&world).await, Metis::whole(LOCKED - 2_000));
 }

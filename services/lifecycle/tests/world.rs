@@ -289,6 +289,11 @@ impl World {
         self.until_state(&operation.id, OperationState::Confirmed).await
     }
 
+    /// The next reward batch: what an owner takes out of the lock is throttled by batches (P 1.10).
+    pub async fn next_batch(&self, name: &str) {
+        self.l1.submit_batch(&[(address(name), 1)]).await.expect("it is taken");
+    }
+
     pub async fn transitions(&self, sequencer: &str, include_undone: bool) -> Vec<Transition> {
         let request =
             ListTransitionsRequest { sequencer: sequencer.to_owned(), include_undone, ..Default::default() };

@@ -129,12 +129,19 @@ impl Confirm<'_> {
 
     async fn tip(&self) -> Result<Tip, Error> {
         let both = (call::header(BlockId::Latest), call::header(BlockId::Finalized).attempt());
-        let (latest, finalized) = self.chain.l1.ask(both).await?;
+        let (latest, finalized) = match self.chain.l1.ask(both).await {
+            Ok((latest, finalized)) => (latest, finalized.ok().flatten()),
+            // "finalized block not found", of nodes that know no finality: no reason to see nothing confirmed.
+            Err(error) if error.node().is_some() => {
+                (self.chain.l1.ask(call::header(BlockId::Latest)).await?, None)
+            }
+            Err(error) => return Err(error.into()),
+        };
         let head = latest.ok_or(Error::Malformed { what: "the newest block of an L1 endpoint" })?.number;
         let place = cursor::of(&self.fleet.db, &self.chain.name).await?;
         Ok(Tip {
             head,
-            finalized: final_height(head, finalized.ok().flatten().map(|header| header.number)),
+            finalized: final_height(head, finalized.map(|header| header.number)),
             applied: place.and_then(|row| row.block_number).unwrap_or(-1),
         })
     }

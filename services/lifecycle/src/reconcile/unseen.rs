@@ -55,6 +55,13 @@ impl Confirm<'_> {
         tip: Tip,
         reason: &str,
     ) -> Result<(), Error> {
+        // Its lane cancels what is not wanted any more; the call is not sent once more before that.
+        let is_cancelled = attempts.iter().any(|form| form.intent == attempt::CANCEL);
+        if row.cancel_reason.is_some() && !is_cancelled {
+            let reason = format!("{reason}; it is being cancelled");
+            let entered = Entered { state: State::Broadcast, reason, code: "" };
+            return self.store(row, Change::Unsent, Some(entered)).await;
+        }
         let (answer, reason) = match self.resend(row, attempts, reason).await? {
             Resent::NotNow => return Ok(()),
             Resent::Said(outcome) => (outcome.answer, format!("{reason}; sent again")),

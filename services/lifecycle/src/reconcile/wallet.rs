@@ -14,6 +14,13 @@ use crate::db::{SCHEMA, attempt, operation, transaction};
 use crate::error::Error;
 use crate::signed::{self, Signed};
 
+/// Why operations end because of what their wallet, or somebody with its key, has done.
+const BY_WALLETS: [&str; 3] = [
+    api::reasons::WALLET_CANCELLED.name,
+    api::reasons::WALLET_REPLACED.name,
+    api::reasons::NONCE_FOREIGN.name,
+];
+
 impl Confirm<'_> {
     /// Whether the nonce of a wallet's call was spent by another transaction, and that was dealt with. Followed until its
     /// block is final: a deeper reorganisation may bring ours back.
@@ -40,7 +47,7 @@ impl Confirm<'_> {
             return Ok(true);
         }
         // What was cancelled by hand says what it said; what ended by the wallet's doing is told anew if that has changed.
-        let is_told = stored.state().is_final() && row.state != transaction::FOREIGN;
+        let is_told = stored.state().is_final() && !BY_WALLETS.contains(&stored.reason_code.as_str());
         let (state, code, did) = judged(&found);
         let what = format!("the wallet replaced {} by {}, which {did}", row.step_name, found.hash);
         if tip.head.saturating_sub(block) < self.chain.confirmations {

@@ -208,8 +208,9 @@ async fn a_budget_for_one_of_two_lanes_lets_one_go_and_binds_no_other_label() {
         .await;
     }
     until_waits(&world, &sent.id, "FEE_BUDGET_SPENT").await;
-    let fee = world.operation(&sent.id).await.transactions[0].unsigned.clone().unwrap().max_fee_per_gas_wei;
-    assert!(u128::from(probe.gas_limit) * fee.parse::<u128>().unwrap() <= u128::from(per_day_wei));
+    let dearest = world.operation(&sent.id).await.transactions[0].unsigned.clone().unwrap();
+    let reserved = u128::from(dearest.gas_limit) * dearest.max_fee_per_gas_wei.parse::<u128>().unwrap();
+    assert!(reserved <= u128::from(per_day_wei), "{reserved} of {per_day_wei}");
     blocks_by_themselves(&world, true).await;
     for id in [&sent.id, &waits.id] {
         world.until_state(id, OperationState::Confirmed).await;

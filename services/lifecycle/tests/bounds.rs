@@ -121,7 +121,7 @@ async fn age_and_deadline_raise_the_tip_beyond_what_a_replacement_must_add() {
     let request = CreateOperationRequest { terms: Some(terms), ..managed(&beta.id, lock(20_000)) };
     let near = world.client.create_operation(request).await.unwrap().into_inner().operation.unwrap();
     let urgent = tip(&until_sent(&world, &near.id).await);
-    assert!(calm >= GWEI && calm < 2 * GWEI, "{calm}: as the lower percentile");
+    assert!((GWEI..2 * GWEI).contains(&calm), "{calm}: as the lower percentile");
     assert!(urgent > 3 * GWEI && urgent <= 4 * GWEI, "{urgent}: ten minutes of ten hours are left");
     world.clock().advance(i64::try_from(URGENT_AFTER).unwrap());
     world.l1.link.mine(3).await.unwrap();

@@ -86,7 +86,6 @@ async fn a_reverted_operation_that_is_cancelled_by_hand_does_not_come_back() {
     assert_eq!(answer.state(), OperationState::Mined, "a reorganisation could still bring it back");
     // A look that began before would send the call once more, and the operation say that it was mined before its cancel.
     wait_until("the cancel is noticed", DEADLINE, || async {
-        world.l1.link.mine(1).await.unwrap();
         world.operation(&operation.id).await.reason.contains("is cancelled when that block is final")
     })
     .await;

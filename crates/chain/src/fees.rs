@@ -55,6 +55,22 @@ impl Urgency {
         let per_mille = waited.as_millis().saturating_mul(1_000).checked_div(full_after.as_millis());
         Self(per_mille.and_then(|part| u16::try_from(part).ok()).unwrap_or(1_000).min(1_000))
     }
+
+    /// Grows evenly as a deadline nears, from `full_within` before it, and is full when it has come.
+    #[must_use]
+    pub fn before(left: Duration, full_within: Duration) -> Self {
+        if left.is_zero() {
+            return Self::FULL;
+        }
+        Self(Self::FULL.0.saturating_sub(Self::after(left, full_within).0))
+    }
+
+    /// Of something that has waited, and has a deadline or none: the more urgent of the two.
+    #[must_use]
+    pub fn of(waited: Duration, left: Option<Duration>, full_within: Duration) -> Self {
+        let deadline = left.map_or(Self::CALM, |left| Self::before(left, full_within));
+        Self::after(waited, full_within).max(deadline)
+    }
 }
 
 /// Why there are no fees to offer. Nothing is wrong: wait, or raise the ceiling.
@@ -209,6 +225,32 @@ mod tests {
         let capped = FeePolicy { tip_max: 2 * GWEI, ..POLICY };
         let fees = suggest(&told, &capped, Urgency::FULL).map(|fees| fees.max_priority_fee_per_gas);
         assert_eq!(fees, Ok(2 * GWEI));
+    }
+
+    #[test]
+    fn what_must_be_done_by_a_deadline_gets_more_urgent_as_it_nears() {
+        let of = |waited, left: Option<u64>| {
+            let secs = Duration::from_secs;
+            Urgency::of(secs(waited), left.map(secs), secs(300))
+        };
+        let table = [
+            // waited, left, thousandths
+            (0, None, 0),
+            (0, Some(3_600), 0),
+            (0, Some(300), 0),
+            (0, Some(150), 500),
+            (0, Some(3), 990),
+            (0, Some(0), 1_000),
+            (150, Some(3_600), 500),
+            (30, Some(150), 500),
+            (270, Some(150), 900),
+            (9_000, Some(3_600), 1_000),
+        ];
+        for (waited, left, expected) in table {
+            assert_eq!(of(waited, left), Urgency(expected), "waited {waited}, left {left:?}");
+        }
+        assert_eq!(Urgency::before(Duration::ZERO, Duration::ZERO), Urgency::FULL);
+        assert_eq!(Urgency::before(Duration::from_secs(1), Duration::ZERO), Urgency::CALM, "not yet");
     }
 
     #[test]

@@ -24,5 +24,6 @@ pub fn migrations() -> Vec<Migration> {
         sql("m20261122_000008_lifecycle_notify", include_str!("m008_notify.sql")),
         sql("m20261123_000009_lifecycle_lanes", include_str!("m009_lanes.sql")),
         sql("m20261123_000010_lifecycle_lists", include_str!("m010_lists.sql")),
+        sql("m20261123_000011_lifecycle_refused", include_str!("m011_refused.sql")),
     ]
 }

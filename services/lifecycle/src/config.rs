@@ -98,7 +98,8 @@ pub struct Fees {
     pub percentile: u8,
     /// The same for what is urgent: waited for `urgent_after_secs`, or hurried by hand.
     pub urgent_percentile: u8,
-    /// How long a transaction waits until it is urgent; the tip grows evenly until then.
+    /// How long a transaction waits until it is urgent, and how long before its deadline an operation begins to be; the tip
+    /// grows evenly over that time.
     pub urgent_after_secs: u64,
     /// The most that all managed transactions of a network may cost in 24 hours, wei; none for no such bound. Counted
     /// are what receipts say was paid and the most that those in flight may cost.
@@ -147,8 +148,8 @@ impl Fees {
         }
     }
 
-    /// How urgent something is after this wait.
-    pub fn urgency(&self, waited: Duration) -> Urgency {
-        Urgency::after(waited, Duration::from_secs(self.urgent_after_secs))
+    /// How urgent something is after this wait, with so much time left until its deadline, if it has one.
+    pub fn urgency(&self, waited: Duration, left: Option<Duration>) -> Urgency {
+        Urgency::of(waited, left, Duration::from_secs(self.urgent_after_secs))
     }
 }

@@ -57,6 +57,11 @@ impl Chain {
         if unchanged { self.variant } else { Variant::of(self.chain_id, implementation) }
     }
 
+    /// Those contracts that our operations call.
+    pub fn contracts(&self) -> [Address; 3] {
+        [self.locking_pool, self.locking_info, self.metis]
+    }
+
     /// The chain id as the tables hold it.
     pub fn chain_id_column(&self) -> i64 {
         // Chain ids above 2^63 do not exist; such a configuration would find no row.

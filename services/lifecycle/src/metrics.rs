@@ -8,6 +8,9 @@ use crate::reconcile::foreign::Kind;
 /// The outcome of a delivery that was given up.
 pub const DEAD: &str = "dead";
 
+/// The verdict of an endpoint that refuses in words that nobody knows.
+const UNKNOWN_WORDS: &str = "Refused";
+
 /// The instruments; made once.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -15,6 +18,7 @@ pub struct Metrics {
     transitions: Counter<u64>,
     undone: Counter<u64>,
     broadcasts: Counter<u64>,
+    refused: Counter<u64>,
     foreign_nonces: Counter<u64>,
     deliveries: Counter<u64>,
     applied_block: Gauge<u64>,
@@ -35,6 +39,10 @@ impl Default for Metrics {
             broadcasts: meter
                 .u64_counter("lifecycle_broadcasts")
                 .with_description("Answers of endpoints to transactions, by meaning")
+                .build(),
+            refused: meter
+                .u64_counter("lifecycle_transactions_refused")
+                .with_description("Transactions that every endpoint refuses for what they are: an alert")
                 .build(),
             foreign_nonces: meter
                 .u64_counter("lifecycle_foreign_nonces")
@@ -71,6 +79,8 @@ impl Metrics {
     pub fn begin<'a>(&self, networks: impl Iterator<Item = &'a String>) {
         self.deliveries.add(0, &[KeyValue::new("outcome", DEAD)]);
         for name in networks {
+            self.refused.add(0, &[network(name)]);
+            self.broadcasts.add(0, &[network(name), KeyValue::new("verdict", UNKNOWN_WORDS)]);
             for kind in Kind::ALL {
                 self.foreign_nonces.add(0, &[network(name), KeyValue::new("kind", kind.name())]);
             }
@@ -101,6 +111,11 @@ impl Metrics {
     /// An endpoint answered a broadcast.
     pub fn broadcast(&self, on: &str, verdict: &str) {
         self.broadcasts.add(1, &[network(on), KeyValue::new("verdict", verdict.to_owned())]);
+    }
+
+    /// Every endpoint has refused a transaction for what it is.
+    pub fn transaction_refused(&self, on: &str) {
+        self.refused.add(1, &[network(on)]);
     }
 
     /// Somebody else spent a nonce of ours, with a transaction of this kind.

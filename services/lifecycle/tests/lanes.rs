@@ -6,20 +6,19 @@ use api::lifecycle::v1::*;
 use domain::amount::{Eth, Metis};
 use lifecycle::{Action, Config, Fees, LabelBudget, Point};
 use runtime::errors::refusal_of;
-use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 use testkit::{wait_for, wait_until};
 
 use crate::world::{DEADLINE, World, address, lock, owner_name, quick};
 
 /// anvil calls a block final two epochs of 32 slots later.
-const BLOCKS_TO_FINAL: u64 = 66;
+pub const BLOCKS_TO_FINAL: u64 = 66;
 
-async fn blocks_by_themselves(world: &World, yes: bool) {
+pub async fn blocks_by_themselves(world: &World, yes: bool) {
     let _: Value = world.l1.link.rpc("evm_setAutomine", json!([yes])).await.unwrap();
 }
 
-async fn until_sent(world: &World, id: &str) -> Transaction {
+pub async fn until_sent(world: &World, id: &str) -> Transaction {
     wait_for("it is sent", DEADLINE, || async {
         let one = world.operation(id).await.transactions.last().cloned();
         one.filter(|one| one.state == "BROADCAST")
@@ -27,7 +26,7 @@ async fn until_sent(world: &World, id: &str) -> Transaction {
     .await
 }
 
-async fn until_waits(world: &World, id: &str, code: &str) -> Operation {
+pub async fn until_waits(world: &World, id: &str, code: &str) -> Operation {
     wait_for(&format!("it waits with {code}"), DEADLINE, || async {
         Some(world.operation(id).await).filter(|operation| operation.reason_code == code)
     })
@@ -35,7 +34,7 @@ async fn until_waits(world: &World, id: &str, code: &str) -> Operation {
 }
 
 /// A lock whose approval is there already, sent and not mined.
-async fn lock_in_the_pool(world: &mut World) -> (Operation, Transaction) {
+pub async fn lock_in_the_pool(world: &mut World) -> (Operation, Transaction) {
     let sequencer = world.whitelisted("alpha").await;
     world.l1.approve(address(&owner_name("alpha")), Metis::whole(20_000)).await.unwrap();
     blocks_by_themselves(world, false).await;
@@ -44,7 +43,7 @@ async fn lock_in_the_pool(world: &mut World) -> (Operation, Transaction) {
     (operation, sent)
 }
 
-fn tip(one: &Transaction) -> u128 {
+pub fn tip(one: &Transaction) -> u128 {
     one.unsigned.as_ref().unwrap().max_priority_fee_per_gas_wei.parse().unwrap()
 }
 
@@ -131,24 +130,6 @@ async fn a_nonce_that_was_taken_and_never_signed_is_spent_on_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nonces_that_vanished_below_ours_are_found_and_filled() {
-    let mut world = World::start().await;
-    let sequencer = world.whitelisted("alpha").await;
-    let owner = address(&owner_name("alpha"));
-    // As after a reorganisation that took two transactions of somebody else out for ever.
-    let sql = "INSERT INTO lifecycle.lane (chain_id, account, next_nonce) VALUES ($1, $2, 2)";
-    let chain_id = i64::try_from(world.l1.chain_id).unwrap();
-    let values = [chain_id.into(), owner.to_vec().into()];
-    let statement = Statement::from_sql_and_values(sea_orm::DbBackend::Postgres, sql, values);
-    world.db.admin().await.execute_raw(statement).await.unwrap();
-    let operation = world.ask(&sequencer.id, lock(20_000)).await;
-    let done = world.until_state(&operation.id, OperationState::Confirmed).await;
-    let steps: Vec<&str> = done.transactions.iter().map(|one| one.step.as_str()).collect();
-    assert_eq!(steps, ["approve", "fill_nonce", "fill_nonce", "lock"]);
-    assert_eq!(world.keys.nonces_signed(), 4);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_spent_fee_budget_waits_with_its_numbers_and_signs_nothing() {
     let labelled = LabelBudget { label: "team".to_owned(), value: "a".to_owned(), per_day_wei: 1 };
     for fees in [
@@ -173,6 +154,66 @@ async fn a_spent_fee_budget_waits_with_its_numbers_and_signs_nothing() {
         assert_eq!(world.keys.nonces_signed(), 0);
         world.restart(quick()).await;
         world.until_state(&operation.id, OperationState::Confirmed).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_for_one_of_two_lanes_lets_one_go_and_binds_no_other_label() {
+    let mut world = World::start().await;
+    let mut sequencers = Vec::new();
+    for (name, team) in [("alpha", "a"), ("beta", "a"), ("gamma", "b")] {
+        let sequencer = world.whitelisted(name).await;
+        world.l1.approve(address(&owner_name(name)), Metis::whole(20_000)).await.unwrap();
+        let update = UpdateSequencerRequest {
+            id: sequencer.id.clone(),
+            etag: sequencer.etag.clone(),
+            labels: [("team".to_owned(), team.to_owned())].into(),
+            set_labels: true,
+            ..Default::default()
+        };
+        world.client.update_sequencer(update).await.unwrap();
+        sequencers.push(sequencer.id);
+    }
+    // What one lock costs at most now; nothing is mined, so all of it stays reserved.
+    blocks_by_themselves(&world, false).await;
+    let probe = world.ask(&sequencers[2], lock(20_000)).await;
+    let probe = until_sent(&world, &probe.id).await.unsigned.unwrap();
+    let cost = u128::from(probe.gas_limit) * probe.max_fee_per_gas_wei.parse::<u128>().unwrap();
+    let per_day_wei = u64::try_from(cost * 3 / 2).unwrap();
+    let budgets = vec![LabelBudget { label: "team".to_owned(), value: "a".to_owned(), per_day_wei }];
+    // Two lanes at once, which see each other's reservations or spend the same wei.
+    world.restart(Config { fees: Fees { budgets, ..Fees::default() }, ..quick() }).await;
+    let (alpha, beta) =
+        (world.ask(&sequencers[0], lock(20_000)).await, world.ask(&sequencers[1], lock(20_000)).await);
+    let (sent, waits) = wait_for("one is sent and one waits", DEADLINE, || async {
+        let (alpha, beta) = (world.operation(&alpha.id).await, world.operation(&beta.id).await);
+        match (alpha.state(), beta.state()) {
+            (OperationState::Broadcast, OperationState::Queued) => Some((alpha, beta)),
+            (OperationState::Queued, OperationState::Broadcast) => Some((beta, alpha)),
+            _ => None,
+        }
+        .filter(|(_, waits)| waits.reason_code == "FEE_BUDGET_SPENT")
+    })
+    .await;
+    assert_eq!((sent.transactions.len(), waits.transactions.len()), (1, 0));
+    assert!(waits.reason.contains("team=a"), "{}", waits.reason);
+    // A replacement counts as well: an eighth more is within it, and the next ones are not.
+    let request = SpeedUpOperationRequest { id: sent.id.clone() };
+    for _ in 0..6 {
+        world.client.speed_up_operation(request.clone()).await.unwrap();
+        wait_until("it is no longer hurried", DEADLINE, || async {
+            let now = world.operation(&sent.id).await;
+            now.reason_code == "FEE_BUDGET_SPENT" || !now.reason.contains("hurried")
+        })
+        .await;
+    }
+    until_waits(&world, &sent.id, "FEE_BUDGET_SPENT").await;
+    let dearest = world.operation(&sent.id).await.transactions[0].unsigned.clone().unwrap();
+    let reserved = u128::from(dearest.gas_limit) * dearest.max_fee_per_gas_wei.parse::<u128>().unwrap();
+    assert!(reserved <= u128::from(per_day_wei), "{reserved} of {per_day_wei}");
+    blocks_by_themselves(&world, true).await;
+    for id in [&sent.id, &waits.id] {
+        world.until_state(id, OperationState::Confirmed).await;
     }
 }
 
@@ -230,6 +271,65 @@ async fn a_reward_that_appears_after_the_quote_is_quoted_again_once_the_revert_i
     let told: Vec<_> = done.transactions.iter().map(|one| one.state.as_str()).collect();
     assert_eq!(told, ["REVERTED", "CONFIRMED"]);
     assert_ne!(done.transactions[1].unsigned.as_ref().unwrap().value_wei, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_new_quote_can_be_cancelled_by_hand() {
+    let unlock = Parameters::Unlock(UnlockParameters { l2_gas: 0 });
+    let (mut world, operation) = stopped_before_broadcast(unlock, false).await;
+    world.l1.submit_batch(&[(address("alpha"), 1_000)]).await.unwrap();
+    world.restart(quick()).await;
+    wait_until("the revert is told", DEADLINE, || async {
+        world.l1.link.mine(1).await.unwrap();
+        world.operation(&operation.id).await.reason.contains("with a new quote")
+    })
+    .await;
+    let request = CancelOperationRequest { id: operation.id.clone(), reason: "not now".to_owned() };
+    let answer = world.client.cancel_operation(request).await.unwrap().into_inner().operation.unwrap();
+    assert_eq!(answer.state(), OperationState::Mined, "a reorganisation could still bring the call back");
+    world.l1.link.mine(BLOCKS_TO_FINAL).await.unwrap();
+    let done = world.until_state(&operation.id, OperationState::Cancelled).await;
+    assert_eq!((done.transactions.len(), done.transactions[0].state.as_str()), (1, "REVERTED"));
+    assert!(done.reason.contains("not now"), "{}", done.reason);
+}
+
+/// A lock that was stopped when its approval was mined, and what happened then.
+async fn between_approval_and_lock() -> (World, Operation) {
+    let failpoints = [(Point::BetweenSteps, Action::Pause)].into();
+    let mut world = World::with(Config { failpoints, ..quick() }).await;
+    let sequencer = world.whitelisted("alpha").await;
+    let operation = world.ask(&sequencer.id, lock(20_000)).await;
+    wait_until("the approval is mined", DEADLINE, || async {
+        world.operation(&operation.id).await.state() == OperationState::Mined
+    })
+    .await;
+    world.kill();
+    (world, operation)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_between_the_steps_is_waited_out() {
+    let (mut world, operation) = between_approval_and_lock().await;
+    world.l1.set_pause(true).await.unwrap();
+    world.restart(quick()).await;
+    let waits = until_waits(&world, &operation.id, "POOL_PAUSED").await;
+    assert_eq!((waits.state(), waits.transactions.len()), (OperationState::Queued, 1));
+    assert!(waits.reason.contains("goes on by itself"), "{}", waits.reason);
+    world.l1.set_pause(false).await.unwrap();
+    world.until_state(&operation.id, OperationState::Confirmed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metis_that_left_between_the_steps_are_waited_for() {
+    let (mut world, operation) = between_approval_and_lock().await;
+    let owner = address(&owner_name("alpha"));
+    let away = chain::abi::Erc20::transferCall { to: address("elsewhere"), value: Metis::whole(190_000).0 };
+    world.l1.link.act(testkit::contracts::Action::call(owner, world.l1.metis, &away)).await.unwrap();
+    world.restart(quick()).await;
+    let waits = until_waits(&world, &operation.id, "BALANCE_TOO_LOW").await;
+    assert_eq!((waits.state(), waits.transactions.len()), (OperationState::Queued, 1));
+    world.l1.fund(owner, Metis::whole(190_000), Eth::ZERO).await.unwrap();
+    world.until_state(&operation.id, OperationState::Confirmed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,11 +6,13 @@
 )]
 
 mod approvals;
+mod bounds;
 mod crashes;
 mod fakes;
 mod faults;
 mod flags;
 mod fleets;
+mod gaps;
 mod history;
 mod hold;
 mod input;
@@ -19,7 +21,9 @@ mod listing;
 mod operations;
 mod preflight;
 mod prepared;
+mod refused;
 mod reorg;
+mod reverts;
 mod schedules;
 mod terms;
 mod wallets;

@@ -9,6 +9,7 @@ use runtime::errors::refusal_of;
 use serde_json::{Value, json};
 use testkit::{wait_for, wait_until};
 
+use crate::lanes::BLOCKS_TO_FINAL;
 use crate::world::{DEADLINE, World, address, lock, managed, owner_name, quick};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +181,12 @@ async fn a_call_that_reverts_on_chain_fails_with_the_contracts_reason() {
         world.operation(&operation.id).await.state() == OperationState::Mined
     })
     .await;
-    world.l1.link.mine(3).await.unwrap();
+    wait_until("the revert is settled", DEADLINE, || async {
+        world.l1.link.mine(1).await.unwrap();
+        world.operation(&operation.id).await.reason.contains("fails when that block is final")
+    })
+    .await;
+    world.l1.link.mine(BLOCKS_TO_FINAL).await.unwrap();
     let failed = world.until_failed(&operation.id).await;
     assert_eq!(
         (failed.reason_code.as_str(), failed.transactions[0].state.as_str()),

@@ -122,7 +122,7 @@ async fn an_endpoint_that_simulates_no_two_calls_still_serves() {
     let mut world = World::without_service(Variant::Main).await;
     let proxy = Proxy::start(world.anvil.url()).await.unwrap();
     proxy.set(Faults { strip_methods: vec!["eth_simulateV1"], ..Faults::default() });
-    world.endpoint = Some(proxy.url());
+    world.endpoints = vec![proxy.url()];
     world.restart(quick()).await;
     let id = world.whitelisted("alpha").await.id;
     let answer = look(&world, &id, lock(20_000)).await;

@@ -108,3 +108,29 @@ async fn a_wallet_that_is_late_finds_the_operation_expired() {
     let status = world.client.submit_transaction(raw(&operation, signed)).await.unwrap_err();
     assert_eq!(refusal_of(&status).unwrap().reason, "OPERATION_EXPIRED");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_mined_in_time_is_taken_also_when_it_is_told_too_late() {
+    let mut world = World::with(Config { prepared_expiry_secs: 1, ..quick() }).await;
+    let sequencer = world.whitelisted("alpha").await;
+    let operation = prepared(&mut world, &sequencer.id).await;
+    let key = secret(&owner_name("alpha"));
+    let mut told = Vec::new();
+    for (nonce, call) in (0..).zip(&operation.transactions) {
+        let signed = wallet::sign(&key, call.unsigned.as_ref().unwrap(), nonce);
+        let hash: String = world.l1.link.rpc("eth_sendRawTransaction", json!([signed])).await.unwrap();
+        told.push(hash);
+    }
+    let expired = world.until_state(&operation.id, OperationState::Expired).await;
+    assert!(expired.transactions.iter().all(|one| one.state == "DROPPED"));
+    for hash in told {
+        let request = SubmitTransactionRequest {
+            operation_id: operation.id.clone(),
+            transaction: Some(Submitted::TransactionHash(hash)),
+        };
+        world.client.submit_transaction(request).await.expect("it was done");
+    }
+    let done = world.until_state(&operation.id, OperationState::Confirmed).await;
+    assert_eq!(done.transactions.len(), 2);
+    world.until_phase(&sequencer.id, Phase::Locked).await;
+}

@@ -2,9 +2,37 @@
 
 use api::lifecycle::v1::*;
 use domain::amount::{Eth, Metis};
+use sea_orm::{ConnectionTrait, Statement};
+use testkit::proxy::Faults;
 use testkit::wait_until;
 
-use crate::world::{DEADLINE, World, address, lock, owner_name};
+use crate::world::{DEADLINE, World, address, lock, owner_name, quick, several_looks};
+
+/// Where a node does not say what is final, so many blocks on top make it so.
+const FINAL_DEPTH: u64 = 64;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_node_does_not_say_what_is_final_depth_does() {
+    let (mut world, pools) = World::behind(quick(), 1).await;
+    pools[0].set(Faults { no_finality: true, ..Faults::default() });
+    let sequencer = world.whitelisted("alpha").await;
+    world.l1.approve(address(&owner_name("alpha")), Metis::whole(20_000)).await.unwrap();
+    let done = world.done(&sequencer.id, lock(20_000)).await;
+    let mined_at = done.transactions[0].block.as_ref().unwrap().number;
+    let db = world.db.admin().await;
+    let is_final = || async {
+        let sql = "SELECT 1 FROM lifecycle.transaction WHERE finalized";
+        let statement = Statement::from_string(db.get_database_backend(), sql);
+        db.query_one_raw(statement).await.is_ok_and(|row| row.is_some())
+    };
+    let head = world.l1.link.head().await.unwrap().number;
+    world.l1.link.mine(mined_at + FINAL_DEPTH - 1 - head).await.unwrap();
+    several_looks(&pools[0]).await;
+    assert!(!is_final().await, "one block is missing");
+    world.l1.link.mine(1).await.unwrap();
+    wait_until("it is final", DEADLINE, is_final).await;
+    assert!(pools[0].counts().faults.get("no_finality").is_some_and(|asked| *asked > 0), "it was asked");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_vanishes_is_undone_in_state_and_history() {

@@ -13,6 +13,7 @@ use testkit::contracts::secret;
 use testkit::wait_for;
 
 use crate::fakes::wallet;
+use crate::lanes::BLOCKS_TO_FINAL;
 use crate::world::{DEADLINE, World, address, lock, managed, owner_name};
 
 /// A sequencer whose owner has allowed the METIS already: the prepared lock is one call.
@@ -59,15 +60,42 @@ async fn replaced_by(
     world: &mut World,
     change: impl FnOnce(UnsignedTransaction) -> UnsignedTransaction,
 ) -> (Operation, String) {
+    let (operation, _, second) = replaced(world, change).await;
+    (operation, second)
+}
+
+/// The same, with the bytes that were replaced.
+async fn replaced(
+    world: &mut World,
+    change: impl FnOnce(UnsignedTransaction) -> UnsignedTransaction,
+) -> (Operation, Bytes, String) {
     let (operation, call, nonce) = approved(world).await;
     let key = secret(&owner_name("alpha"));
     let _: Value = world.l1.link.rpc("evm_setAutomine", json!([false])).await.unwrap();
-    let first = send(world, &wallet::sign(&key, &call, nonce)).await;
+    let raw = wallet::sign(&key, &call, nonce);
+    let first = send(world, &raw).await;
     submit(world, &operation, Submitted::TransactionHash(first)).await.expect("it is in the pool");
     let second = send(world, &wallet::sign(&key, &change(dearer(&call)), nonce)).await;
     let _: Value = world.l1.link.rpc("evm_setAutomine", json!([true])).await.unwrap();
     world.l1.link.mine(1).await.unwrap();
-    (operation, second)
+    (operation, raw, second)
+}
+
+/// Replaces the blocks from that of a transaction on.
+async fn take_out(world: &World, hash: &str, instead: &[(Bytes, u64)]) {
+    let receipt: Value = world.l1.link.rpc("eth_getTransactionReceipt", json!([hash])).await.unwrap();
+    let block = receipt["blockNumber"].as_str().unwrap().trim_start_matches("0x");
+    let block = u64::from_str_radix(block, 16).unwrap();
+    let head = world.l1.link.head().await.unwrap().number;
+    world.l1.link.reorg(head + 1 - block, instead).await.unwrap();
+}
+
+async fn until_confirmed(world: &World, id: &str) -> Operation {
+    wait_for("it is confirmed", DEADLINE, || async {
+        world.l1.link.mine(1).await.unwrap();
+        Some(world.operation(id).await).filter(|row| row.state() == OperationState::Confirmed)
+    })
+    .await
 }
 
 async fn until_ended(world: &World, id: &str) -> Operation {
@@ -116,6 +144,137 @@ async fn a_wallet_that_does_something_else_fails_the_operation_with_what_it_did(
     let done = until_ended(&world, &operation.id).await;
     assert_eq!((done.state(), done.reason_code.as_str()), (OperationState::Failed, "WALLET_REPLACED"));
     assert!(done.reason.contains(&second) && done.reason.contains(&address("stranger").to_string()));
+}
+
+/// Something else than what was prepared.
+fn payment(call: UnsignedTransaction) -> UnsignedTransaction {
+    UnsignedTransaction {
+        to: address("stranger").to_string(),
+        data: "0x".to_owned(),
+        value_wei: "1".to_owned(),
+        ..call
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_wallet_did_instead_is_followed_until_it_is_final() {
+    let mut world = World::start().await;
+    // What was before is deeper than what is taken back.
+    world.l1.link.mine(BLOCKS_TO_FINAL).await.unwrap();
+    let (operation, first, second) = replaced(&mut world, payment).await;
+    let ended = until_ended(&world, &operation.id).await;
+    assert_eq!(ended.reason_code, "WALLET_REPLACED");
+    take_out(&world, &second, &[(first, 0)]).await;
+    let done = until_confirmed(&world, &operation.id).await;
+    assert_eq!(done.transactions[0].mined_form, "CALL", "it has its effect, and says so");
+    world.until_phase(&operation.sequencer, Phase::Locked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_that_is_open_again_waits_for_the_wallet_and_nobody_else() {
+    let mut world = World::start().await;
+    world.l1.link.mine(BLOCKS_TO_FINAL).await.unwrap();
+    let (operation, first, second) = replaced(&mut world, payment).await;
+    until_ended(&world, &operation.id).await;
+    take_out(&world, &second, &[]).await;
+    let open = wait_for("it is open again", DEADLINE, || async {
+        Some(world.operation(&operation.id).await).filter(|row| row.state() == OperationState::Broadcast)
+    })
+    .await;
+    assert!(open.reason.contains("only the wallet has its bytes"), "{}", open.reason);
+    assert!(open.steps.iter().all(|step| !step.reason.contains("sent again")), "nobody could");
+    send(&world, &first).await;
+    until_confirmed(&world, &operation.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_whose_transaction_a_reorganisation_takes_out_waits_for_the_wallet() {
+    let mut world = World::start().await;
+    world.l1.link.mine(BLOCKS_TO_FINAL).await.unwrap();
+    let (operation, call, nonce) = approved(&mut world).await;
+    let raw = wallet::sign(&secret(&owner_name("alpha")), &call, nonce);
+    let hash = send(&world, &raw).await;
+    submit(&mut world, &operation, Submitted::TransactionHash(hash.clone())).await.expect("taken");
+    until_ended(&world, &operation.id).await;
+    take_out(&world, &hash, &[]).await;
+    let open = wait_for("it is open again", DEADLINE, || async {
+        Some(world.operation(&operation.id).await).filter(|row| row.state() == OperationState::Broadcast)
+    })
+    .await;
+    assert!(open.reason.contains("only the wallet has its bytes"), "{}", open.reason);
+    send(&world, &raw).await;
+    until_confirmed(&world, &operation.id).await;
+}
+
+/// Reported by its hash, and lost by every pool for long.
+async fn unseen(world: &mut World) -> (Operation, Bytes, UnsignedTransaction, u64) {
+    let (operation, call, nonce) = approved(world).await;
+    let raw = wallet::sign(&secret(&owner_name("alpha")), &call, nonce);
+    let _: Value = world.l1.link.rpc("evm_setAutomine", json!([false])).await.unwrap();
+    let hash = send(world, &raw).await;
+    submit(world, &operation, Submitted::TransactionHash(hash)).await.expect("it is in the pool");
+    let request = CancelOperationRequest { id: operation.id.clone(), reason: "too early".to_owned() };
+    let status = world.client.cancel_operation(request).await.unwrap_err();
+    assert_eq!(refusal_of(&status).unwrap().reason, "OPERATION_NOT_CANCELLABLE", "an endpoint has it");
+    let _: Value = world.l1.link.rpc("anvil_dropAllTransactions", json!([])).await.unwrap();
+    let _: Value = world.l1.link.rpc("evm_setAutomine", json!([true])).await.unwrap();
+    world.l1.link.mine(30).await.unwrap();
+    let lost = wait_for("it says so", DEADLINE, || async {
+        Some(world.operation(&operation.id).await).filter(|row| row.reason_code == "TRANSACTION_NOT_SEEN")
+    })
+    .await;
+    assert_eq!(lost.state(), OperationState::Broadcast);
+    assert!(lost.reason.contains("could still be mined until nonce"), "{}", lost.reason);
+    let request = CancelOperationRequest { id: operation.id.clone(), reason: "forgotten".to_owned() };
+    let answer = world.client.cancel_operation(request).await.unwrap().into_inner().operation.unwrap();
+    assert_eq!(answer.state(), OperationState::Cancelled);
+    assert!(answer.reason.contains("forgotten; ") && answer.reason.contains("could still be mined"));
+    (operation, raw, call, nonce)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_endpoint_knows_for_long_can_be_cancelled_and_tells_if_it_is_mined_after_all() {
+    let mut world = World::start().await;
+    let (operation, raw, _, _) = unseen(&mut world).await;
+    send(&world, &raw).await;
+    until_confirmed(&world, &operation.id).await;
+    world.until_phase(&operation.sequencer, Phase::Locked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cancelled_by_hand_stays_so_when_its_nonce_is_spent_on_something_else() {
+    let mut world = World::start().await;
+    let (operation, _, call, nonce) = unseen(&mut world).await;
+    send(&world, &wallet::sign(&secret(&owner_name("alpha")), &payment(call), nonce)).await;
+    let spent = wait_for("its nonce is spent", DEADLINE, || async {
+        world.l1.link.mine(1).await.unwrap();
+        let row = world.operation(&operation.id).await;
+        Some(row).filter(|row| row.transactions[0].state == "FOREIGN")
+    })
+    .await;
+    assert_eq!(spent.state(), OperationState::Cancelled);
+    assert!(spent.reason.contains("forgotten"), "{}", spent.reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_of_another_amount_or_sender_is_refused_and_changes_nothing() {
+    let mut world = World::start().await;
+    let (operation, call, nonce) = approved(&mut world).await;
+    let amount = |units: u64| format!("{:064x}", Metis::whole(units).0);
+    let other =
+        UnsignedTransaction { data: call.data.replace(&amount(20_000), &amount(20_001)), ..call.clone() };
+    world.l1.fund(address("thief"), Metis::ZERO, Eth::whole(1)).await.unwrap();
+    let _: Value = world.l1.link.rpc("evm_setAutomine", json!([false])).await.unwrap();
+    let hashes = [
+        send(&world, &wallet::sign(&secret(&owner_name("alpha")), &other, nonce)).await,
+        send(&world, &wallet::sign(&secret("thief"), &call, 0)).await,
+    ];
+    let before = world.operation(&operation.id).await;
+    for hash in hashes {
+        let told = submit(&mut world, &operation, Submitted::TransactionHash(hash)).await;
+        assert_eq!(told, Err("TRANSACTION_MISMATCH".to_owned()));
+    }
+    assert_eq!(world.operation(&operation.id).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

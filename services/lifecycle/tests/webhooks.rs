@@ -332,6 +332,30 @@ async fn alerts_are_raised_and_cleared_and_a_held_network_is_told() {
     let db = database(&world).await;
     run(&db, "UPDATE lifecycle.stream_cursor SET held_l1 = 7").await;
     receiver.until("the hold", |got| got.kind() == "network.held").await;
+    run(&db, "UPDATE lifecycle.stream_cursor SET held_l1 = NULL").await;
+    let released = receiver.until("its end", |got| got.kind() == "network.released").await;
+    assert_eq!(released.json["network"], NETWORK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_rolled_back_is_told_to_nobody() {
+    let mut world = World::with(notifying()).await;
+    let receiver = Receiver::start().await;
+    create(&world, &receiver, &["operation.state"]).await;
+    let sequencer = world.whitelisted("alpha").await;
+    let done = world.done(&sequencer.id, crate::world::lock(20_000)).await;
+    receiver.until("the end", |got| got.json["data"]["state"] == "CONFIRMED").await;
+    let db = database(&world).await;
+    let step = |reason: &str| {
+        format!(
+            "INSERT INTO lifecycle.operation_step (operation, state, reason) VALUES ('{}', 'MINED', '{reason}')",
+            done.id
+        )
+    };
+    run(&db, &format!("BEGIN; {}; ROLLBACK", step("never was"))).await;
+    run(&db, &step("the next one")).await;
+    receiver.until("the next one", |got| got.body.contains("the next one")).await;
+    assert!(receiver.got().iter().all(|got| !got.body.contains("never was")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

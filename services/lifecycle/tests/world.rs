@@ -29,7 +29,8 @@ use runtime::tls::{Tls, TlsConfig};
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 use testkit::contracts::{L1, L1Options, deploy_l1, node_key};
-use testkit::{Anvil, Pki, TestDb, wait_for};
+use testkit::proxy::{Chance, Faults, NodeError};
+use testkit::{Anvil, Pki, Proxy, TestDb, wait_for, wait_until};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -51,8 +52,8 @@ pub struct World {
     pub db: TestDb,
     pub client: LifecycleServiceClient<Peer>,
     variant: Variant,
-    /// Where a service that is started looks for the chain instead of at its node.
-    pub endpoint: Option<String>,
+    /// What the service asks instead of the chain itself, if anything.
+    pub endpoints: Vec<String>,
     pub anvil: Anvil,
     pki: Pki,
     pub addresses: Addresses,
@@ -92,6 +93,18 @@ impl World {
         Self::of_variant(config, Variant::Main).await
     }
 
+    /// A running service that sees the chain through so many endpoints, in which a test may make faults.
+    pub async fn behind(config: Config, endpoints: usize) -> (Self, Vec<Proxy>) {
+        let mut world = Self::without_service(Variant::Main).await;
+        let mut proxies = Vec::new();
+        for _ in 0..endpoints {
+            proxies.push(Proxy::start(world.anvil.url()).await.expect("a proxy"));
+        }
+        world.endpoints = proxies.iter().map(Proxy::url).collect();
+        world.restart(config).await;
+        (world, proxies)
+    }
+
     /// The configuration says that the pool is of this variant; the contracts are of variant `main`.
     pub async fn of_variant(config: Config, variant: Variant) -> Self {
         let mut world = Self::without_service(variant).await;
@@ -111,7 +124,7 @@ impl World {
         let l1 = deploy_l1(&anvil, L1Options::default()).await.expect("the contracts are deployed");
         let dir = TempDir::new().expect("a folder");
         let pki = Pki::new(dir.path(), TRUST_DOMAIN).expect("an authority");
-        let settings = network(&anvil, &l1, variant);
+        let settings = network(&[anvil.url()], &l1, variant);
         let pool = settings.l1_pool(&settings.spec(NETWORK).unwrap()).unwrap();
         let (indexer, keys) = (FakeIndexer::new(pool, &l1), FakeKeys::default());
         let addresses = Addresses {
@@ -122,7 +135,7 @@ impl World {
         let client = LifecycleServiceClient::new(channel(nowhere, "lifecycle", tls(&pki, OPERATOR)));
         Self {
             variant,
-            endpoint: None,
+            endpoints: Vec::new(),
             l1,
             indexer,
             keys,
@@ -140,11 +153,9 @@ impl World {
 
     /// The network as a service is told of it.
     pub fn settings(&self) -> Network {
-        let mut network = network(&self.anvil, &self.l1, self.variant);
-        if let Some(endpoint) = &self.endpoint {
-            network.l1.rpc = vec![endpoint.parse().expect("a URL")];
-        }
-        network
+        let own = [self.anvil.url()];
+        let urls = if self.endpoints.is_empty() { &own[..] } else { &self.endpoints };
+        network(urls, &self.l1, self.variant)
     }
 
     /// A folder with the authority and the certificates of the service, for processes.
@@ -282,12 +293,38 @@ impl World {
         self.until_state(&operation.id, OperationState::Confirmed).await
     }
 
+    /// The next reward batch: what an owner takes out of the lock is throttled by batches (P 1.10).
+    pub async fn next_batch(&self, name: &str) {
+        self.l1.submit_batch(&[(address(name), 1)]).await.expect("it is taken");
+    }
+
     pub async fn transitions(&self, sequencer: &str, include_undone: bool) -> Vec<Transition> {
         let request =
             ListTransitionsRequest { sequencer: sequencer.to_owned(), include_undone, ..Default::default() };
         let answer = self.client.clone().list_transitions(request).await.expect("a page");
         answer.into_inner().transitions
     }
+}
+
+/// Asks of an endpoint in which every loop has looked several times: each look asks one thing at least.
+const ASKS_OF_LOOKS: u64 = 40;
+
+/// Waits until the service has looked several times since.
+pub async fn several_looks(endpoint: &Proxy) {
+    let last = endpoint.counts().http + ASKS_OF_LOOKS;
+    wait_until("the loops looked", DEADLINE, || async { endpoint.counts().http >= last }).await;
+}
+
+/// Transactions that were handed to an endpoint, taken or not.
+pub fn handed_to(endpoint: &Proxy) -> u64 {
+    endpoint.counts().by_method.get("eth_sendRawTransaction").copied().unwrap_or_default()
+}
+
+/// An endpoint that says this of every transaction, and takes none.
+pub fn saying(message: &str) -> Faults {
+    let methods = vec!["eth_sendRawTransaction"];
+    let error = NodeError { chance: Chance::ALWAYS, code: -32_000, message: message.to_owned(), methods };
+    Faults { node_error: Some(error), ..Faults::default() }
 }
 
 pub fn owner_name(name: &str) -> String {
@@ -330,8 +367,9 @@ pub fn managed(sequencer: &str, parameters: Parameters) -> CreateOperationReques
     }
 }
 
-fn network(anvil: &Anvil, l1: &L1, variant: Variant) -> Network {
-    let l1 = L1Config { rpc: vec![anvil.url().parse().expect("a URL")], ..l1.settings() };
+fn network(urls: &[String], l1: &L1, variant: Variant) -> Network {
+    let rpc = urls.iter().map(|url| url.parse().expect("a URL")).collect();
+    let l1 = L1Config { rpc, ..l1.settings() };
     Network { variant, confirmations: Some(2), poll_ms: 20, l1, ..Network::default() }
 }
 

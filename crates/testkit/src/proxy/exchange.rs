@@ -108,6 +108,10 @@ impl<'a> View<'a> {
             self.pin_tags(&method, params).await;
         }
         let Some(parameter) = block_parameter(&method, params) else { return Ok(()) };
+        if self.faults.no_finality && (*parameter == "finalized" || *parameter == "safe") {
+            self.shared.tally("no_finality", 1);
+            return Err(Refusal::new(-32602, "unknown block"));
+        }
         if let Some(Lie::ForkAbove(above)) = self.faults.lie {
             self.leave_fork(above, parameter).await;
         }

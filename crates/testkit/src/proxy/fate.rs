@@ -104,6 +104,7 @@ impl Fate {
             || lags
             || (is_logs && faults.log_limits.is_some())
             || (is_state(method) && faults.no_archive.is_some())
+            || (faults.no_finality && method == "eth_getBlockByNumber")
             || (has_logs && faults.strip_block_timestamp);
         Self { refusal, truncate: truncate.map(|fault| fault.lost), alter, invent, seed, is_touched }
     }

@@ -71,6 +71,8 @@ pub struct Faults {
     pub alternate_stale: bool,
     /// Methods that the node does not have (-32601).
     pub strip_methods: Vec<&'static str>,
+    /// It does not know which blocks are `safe` and `finalized`: those names are refused.
+    pub no_finality: bool,
     /// State more than so many blocks below the head is gone.
     pub no_archive: Option<u64>,
     /// Logs come without `blockTimestamp`, as from old nodes.

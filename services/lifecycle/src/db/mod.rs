@@ -5,6 +5,7 @@ pub mod approval;
 pub mod attempt;
 pub mod cursor;
 pub mod delivery;
+pub mod fees;
 pub mod flag;
 pub mod fleet;
 pub mod intake;

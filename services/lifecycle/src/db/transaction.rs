@@ -39,6 +39,8 @@ pub struct Row {
     pub cancel_reason: Option<String>,
     /// It only spends a nonce that was taken and never used.
     pub fills: bool,
+    /// Every endpoint has refused its call for what it is: its operation fails when the nonce is spent on nothing.
+    pub refused: bool,
     /// A replacement is wanted at once.
     pub hurried: bool,
     /// Which form was mined: its call or its cancel.
@@ -57,7 +59,7 @@ impl Row {
 
 const COLUMNS: &str = "id, operation, step, step_name, chain_id, account, nonce, target, value, data, gas_limit, \
     max_fee, max_priority, words, state, hash, receipt_block, receipt_hash, receipt_time, receipt_status, \
-    last_answer, broadcast_block, cancel_reason, fills, hurried, mined_intent, paid, create_time";
+    last_answer, broadcast_block, cancel_reason, fills, refused, hurried, mined_intent, paid, create_time";
 
 /// Planned: not signed yet.
 pub const PLANNED: &str = "PLANNED";
@@ -73,8 +75,13 @@ pub const CONFIRMED: &str = "CONFIRMED";
 pub const REVERTED: &str = "REVERTED";
 /// Its cancel was mined in its place, deep enough.
 pub const CANCELLED: &str = "CANCELLED";
+/// It will never be signed, as far as we know.
+pub const DROPPED: &str = "DROPPED";
 /// Its nonce was spent by somebody else.
 pub const FOREIGN: &str = "FOREIGN";
+
+/// The lowest nonces are what holds up the rest: four times what a lane has in flight, with those of wallets.
+const IN_FLIGHT_READ_MAX: usize = 64;
 
 /// The block of a receipt.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,6 +124,7 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<(), Error> 
         broadcast_block: _,
         cancel_reason,
         fills,
+        refused: _,
         hurried: _,
         mined_intent: _,
         paid: _,
@@ -151,7 +159,7 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, row: &Row) -> Result<(), Error> 
 /// Notes a signed form: the newest hash, its fees and its nonce.
 pub async fn signed<C: ConnectionTrait>(tx: &C, row: &Row, hash: B256) -> Result<(), Error> {
     let sql = "UPDATE lifecycle.transaction SET state = 'SIGNED', hash = $2, nonce = $3, max_fee = $4, \
-               max_priority = $5, gas_limit = $6 WHERE id = $1";
+               max_priority = $5, gas_limit = $6, finalized = false WHERE id = $1";
     let values = [
         row.id.into(),
         Hash(hash).into(),
@@ -164,7 +172,8 @@ pub async fn signed<C: ConnectionTrait>(tx: &C, row: &Row, hash: B256) -> Result
     Ok(())
 }
 
-/// Notes why a cancel is to spend its nonce, unless it is in a block already; the first reason stands.
+/// Notes why a cancel is to spend its nonce, unless its call has had its effect already; the first reason stands. A call
+/// that reverted is not made again then, and cancelled where a reorganisation brings it back.
 pub async fn want_cancel<C: ConnectionTrait>(
     tx: &C,
     id: Uuid,
@@ -172,7 +181,8 @@ pub async fn want_cancel<C: ConnectionTrait>(
     fills: bool,
 ) -> Result<(), Error> {
     let sql = "UPDATE lifecycle.transaction SET cancel_reason = coalesce(cancel_reason, $2), fills = fills OR $3 \
-               WHERE id = $1 AND nonce IS NOT NULL AND state IN ('PLANNED', 'SIGNED', 'BROADCAST')";
+               WHERE id = $1 AND nonce IS NOT NULL AND (state IN ('PLANNED', 'SIGNED', 'BROADCAST') \
+               OR (state = 'MINED' AND receipt_status = 0))";
     execute(
         tx,
         "noting that a transaction is to be cancelled",
@@ -180,6 +190,14 @@ pub async fn want_cancel<C: ConnectionTrait>(
         [id.into(), reason.into(), fills.into()],
     )
     .await?;
+    Ok(())
+}
+
+/// Notes that no endpoint will ever take its call: a cancel is to spend its nonce, and its operation fails with that.
+pub async fn refuse<C: ConnectionTrait>(tx: &C, id: Uuid, reason: &str) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET refused = true, cancel_reason = $2 WHERE id = $1 \
+               AND cancel_reason IS NULL AND nonce IS NOT NULL AND state IN ('PLANNED', 'SIGNED', 'BROADCAST')";
+    execute(tx, "noting that a transaction is refused", sql, [id.into(), reason.into()]).await?;
     Ok(())
 }
 
@@ -221,41 +239,6 @@ pub async fn nonces_between<C: ConnectionTrait>(
     let values = [chain_id.into(), Addr(account).into(), from.into(), to.into()];
     let rows: Vec<Nonce> = all(db, "reading the nonces of an account", sql, values).await?;
     Ok(rows.into_iter().map(|row| row.nonce).collect())
-}
-
-#[derive(Debug, FromQueryResult)]
-struct Sum {
-    wei: Wei,
-    reserved: Wei,
-}
-
-/// What the managed transactions of a network cost in the last 24 hours: by receipts what was paid, and the most that
-/// those still in flight may cost. With labels only those of sequencers that have them all.
-pub async fn cost_of_a_day<C: ConnectionTrait>(
-    tx: &C,
-    network: &str,
-    labels: Option<serde_json::Value>,
-    except: Uuid,
-) -> Result<(U256, U256), Error> {
-    let sql = "SELECT coalesce(sum(t.paid), 0) AS wei, \
-               coalesce(sum(t.gas_limit * t.max_fee + t.value) FILTER (WHERE t.paid IS NULL), 0) AS reserved \
-               FROM lifecycle.transaction t JOIN lifecycle.operation o ON o.id = t.operation \
-               JOIN lifecycle.sequencer s ON s.id = o.sequencer \
-               WHERE o.network = $1 AND o.mode = 'MANAGED' AND t.nonce IS NOT NULL AND t.id <> $3 \
-               AND t.state NOT IN ('FOREIGN', 'DROPPED') \
-               AND (t.create_time > now() - interval '24 hours' OR (t.paid IS NULL AND NOT t.finalized)) \
-               AND ($2::jsonb IS NULL OR s.labels @> $2)";
-    let sum: Option<Sum> =
-        one(tx, "adding up the fees of a day", sql, [network.into(), labels.into(), except.into()]).await?;
-    let Sum { wei, reserved } = sum.ok_or(Error::Row { what: "the fees of a day" })?;
-    Ok((wei.0, reserved.0))
-}
-
-/// Lets nobody else count the fees of a network until the transaction ends.
-pub async fn lock_budget<C: ConnectionTrait>(tx: &C, network: &str) -> Result<(), Error> {
-    let sql = "SELECT pg_advisory_xact_lock(hashtextextended('lifecycle.budget/' || $1, 0))";
-    execute(tx, "locking the fee budget", sql, [network.into()]).await?;
-    Ok(())
 }
 
 /// Notes a broadcast with what the endpoints answered.
@@ -345,7 +328,8 @@ pub async fn carried<C: ConnectionTrait>(
     nonce: i64,
     hash: B256,
 ) -> Result<(), Error> {
-    let sql = "UPDATE lifecycle.transaction SET state = 'SIGNED', account = $2, nonce = $3, hash = $4 WHERE id = $1";
+    let sql = "UPDATE lifecycle.transaction SET state = 'SIGNED', account = $2, nonce = $3, hash = $4, \
+               finalized = false WHERE id = $1";
     let values = [id.into(), Addr(account).into(), nonce.into(), Hash(hash).into()];
     execute(tx, "noting a call inside another transaction", sql, values).await?;
     Ok(())
@@ -357,6 +341,28 @@ pub async fn drop_unsigned<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<(), E
                WHERE id = $1 AND hash IS NULL";
     execute(tx, "dropping an unsigned transaction", sql, [id.into()]).await?;
     Ok(())
+}
+
+/// The calls that an operation dropped when it expired may be signed after all: what a wallet did in time counts, whenever
+/// it is told.
+pub async fn take_up_again<C: ConnectionTrait>(tx: &C, operation: Uuid) -> Result<(), Error> {
+    let sql = "UPDATE lifecycle.transaction SET state = 'PLANNED', finalized = false \
+               WHERE operation = $1 AND state = 'DROPPED'";
+    execute(tx, "taking up the calls of an expired operation", sql, [operation.into()]).await?;
+    Ok(())
+}
+
+/// Those of an account that are signed or sent and in no block, lowest nonce first.
+pub async fn in_flight<C: ConnectionTrait>(
+    db: &C,
+    chain_id: i64,
+    account: Address,
+) -> Result<Vec<Row>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lifecycle.transaction WHERE chain_id = $1 AND account = $2 AND NOT finalized \
+         AND nonce IS NOT NULL AND state IN ('SIGNED', 'BROADCAST') ORDER BY nonce LIMIT {IN_FLIGHT_READ_MAX}"
+    );
+    all(db, "reading what is in flight", &sql, [chain_id.into(), Addr(account).into()]).await
 }
 
 /// All calls of an operation in order.

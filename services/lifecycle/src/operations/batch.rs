@@ -12,7 +12,7 @@ use store::column::Hash;
 use store::in_transaction;
 use uuid::Uuid;
 
-use super::submit::{expired, missing};
+use super::submit::{as_prepared, expired, missing};
 use crate::db::operation::State;
 use crate::db::{attempt, operation, transaction};
 use crate::error::Error;
@@ -30,7 +30,8 @@ fn open(calls: &[transaction::Row]) -> impl Iterator<Item = &transaction::Row> {
 
 /// Proves that the transaction holds the calls, and binds it to the last of them. True once that is stored.
 pub async fn bind(fleet: &Fleet, chain: &Chain, id: Uuid, found: &Signed) -> Result<(), Error> {
-    let calls = transaction::of_operation(&fleet.db, id).await?;
+    let row = operation::of_id(&fleet.db, id).await?.ok_or_else(|| missing(id))?;
+    let calls = as_prepared(&row, transaction::of_operation(&fleet.db, id).await?);
     let unproven = |why: &str| {
         Error::from(Refusal::new(&reasons::BATCH_UNPROVEN, why).meta("transaction_hash", found.hash))
     };
@@ -52,6 +53,9 @@ pub async fn bind(fleet: &Fleet, chain: &Chain, id: Uuid, found: &Signed) -> Res
             // What is on chain is followed, also when the operation has expired meanwhile: never forget what was done.
             if row.state().is_final() && row.state() != State::Expired {
                 return Err(expired(&row));
+            }
+            if row.state() == State::Expired {
+                transaction::take_up_again(&*tx, id).await?;
             }
             let calls = transaction::of_operation(&*tx, id).await?;
             let Some(last) = open(&calls).last() else { return Ok(()) };

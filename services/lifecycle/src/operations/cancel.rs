@@ -41,6 +41,20 @@ pub async fn run(fleet: &Fleet, request: CancelOperationRequest) -> Result<Cance
                     let words = format!("is being cancelled on chain: {reason}");
                     operation::enter(&*tx, id, row.state(), &words, "").await?;
                 }
+                Stops::WhenFinal => {
+                    for call in calls.iter().filter(|call| has_reverted(call)) {
+                        transaction::want_cancel(&*tx, call.id, &reason, false).await?;
+                    }
+                    let words = format!("ends when its revert is final, and nothing more is sent: {reason}");
+                    operation::enter(&*tx, id, row.state(), &words, "").await?;
+                }
+                Stops::Unseen => {
+                    for call in &calls {
+                        transaction::drop_unsigned(&*tx, call.id).await?;
+                    }
+                    let words = format!("{reason}; {}", until_spent(&calls));
+                    operation::enter(&*tx, id, State::Cancelled, &words, "").await?;
+                }
                 Stops::Never => {
                     let state = row.state().name();
                     let words = format!("operation {id} is {state}: it cannot be cancelled any more");
@@ -68,6 +82,10 @@ enum Stops {
     Now,
     /// By a cancel with the nonce of what is under way.
     OnChain,
+    /// Its call has reverted, and would be made again: only a reorganisation can still give it an effect.
+    WhenFinal,
+    /// Its wallet has it, and no endpoint knows it: it is no longer waited for.
+    Unseen,
     /// It is done, or its wallet has it.
     Never,
 }
@@ -85,7 +103,28 @@ impl Stops {
             State::Confirmed | State::Failed | State::Expired => Self::Never,
             _ if idle => Self::Now,
             _ if row.is_managed() && calls.iter().any(|call| call.is_in_flight()) => Self::OnChain,
+            _ if row.is_managed() && calls.iter().any(|call| has_reverted(call)) => Self::WhenFinal,
+            _ if row.reason_code == reasons::TRANSACTION_NOT_SEEN.name => Self::Unseen,
             _ => Self::Never,
         }
     }
+}
+
+/// Whether a call is in a block without effect, and that block is not final.
+fn has_reverted(call: &transaction::Row) -> bool {
+    call.state == transaction::MINED && call.receipt_status == Some(0)
+}
+
+/// What is signed outside cannot be called back: when it is over.
+fn until_spent(calls: &[transaction::Row]) -> String {
+    let signed = calls.iter().filter(|call| call.is_in_flight());
+    let each = signed.map(|call| {
+        let hash = call.hash.map(|hash| hash.0.to_string()).unwrap_or_default();
+        let nonce = call.nonce.unwrap_or_default();
+        format!(
+            "{hash} could still be mined until nonce {nonce} of {} is spent by something else",
+            call.account.0
+        )
+    });
+    each.collect::<Vec<_>>().join("; ")
 }

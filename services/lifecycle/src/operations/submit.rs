@@ -1,7 +1,7 @@
 //! What a wallet made of a prepared operation: bound to the call that was prepared, stored, and from then on followed
 //! like our own.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use alloy_primitives::{B256, Bytes};
 use api::lifecycle::v1::submit_transaction_request::Transaction;
@@ -31,6 +31,8 @@ use crate::signed::{self, Signed};
 struct Submitted {
     signed: Signed,
     raw: Option<Bytes>,
+    /// It is in a block: whatever is refused, it was done.
+    is_mined: bool,
 }
 
 /// There is no such operation.
@@ -55,18 +57,16 @@ pub async fn run(
     }
     let chain = fleet.network("network", &row.network)?;
     let submitted = read(chain, asked).await?;
-    if submitted.raw.is_none() && holds_calls(fleet, id, &submitted.signed).await? {
+    if submitted.raw.is_none() && holds_calls(fleet, &row, &submitted.signed).await? {
         batch::bind(fleet, chain, id, &submitted.signed).await?;
         return shown(fleet, id).await;
     }
     let decided = Instant::now();
     let (planned, may_send) = bind(fleet, chain, id, &submitted).await?;
     fleet.failpoints.meet(Point::AfterBind).await;
-    // Whoever was stopped since it was decided may find the network held by now.
-    let in_time = decided.elapsed() < Duration::from_millis(fleet.config.lease_ttl_ms);
     // Kept signed while the network is held: the confirm loop sends it afterwards. What a wallet sent itself is followed.
-    if (may_send && in_time) || submitted.raw.is_none() {
-        send(fleet, chain, &planned, &submitted).await?;
+    if may_send || submitted.raw.is_none() {
+        send(fleet, chain, &planned, &submitted, decided).await?;
     }
     shown(fleet, id).await
 }
@@ -77,9 +77,21 @@ async fn shown(fleet: &Fleet, id: Uuid) -> Result<SubmitTransactionResponse, Err
 }
 
 /// Whether what a wallet sent may be a batch, and is not one that is followed already.
-async fn holds_calls(fleet: &Fleet, id: Uuid, found: &Signed) -> Result<bool, Error> {
-    let calls = transaction::of_operation(&fleet.db, id).await?;
+async fn holds_calls(fleet: &Fleet, row: &operation::Row, found: &Signed) -> Result<bool, Error> {
+    let calls = as_prepared(row, transaction::of_operation(&fleet.db, row.id).await?);
     Ok(batch::may_hold(&calls, found))
+}
+
+/// The calls of an operation, those too that it dropped when it expired: they may have been made in time.
+pub fn as_prepared(row: &operation::Row, calls: Vec<transaction::Row>) -> Vec<transaction::Row> {
+    let expired = row.state() == State::Expired;
+    let taken_up = |call: transaction::Row| match call.state.as_str() {
+        transaction::DROPPED if expired => {
+            transaction::Row { state: transaction::PLANNED.to_owned(), ..call }
+        }
+        _ => call,
+    };
+    calls.into_iter().map(taken_up).collect()
 }
 
 async fn read(chain: &Chain, asked: Transaction) -> Result<Submitted, Error> {
@@ -88,22 +100,25 @@ async fn read(chain: &Chain, asked: Transaction) -> Result<Submitted, Error> {
             let signed = signed::decode(&raw).map_err(|malformed| {
                 convert::bad(&reasons::TRANSACTION_MALFORMED, "raw_transaction", malformed)
             })?;
-            Ok(Submitted { signed, raw: Some(raw.into()) })
+            let found = chain.l1.ask(call::transaction(signed.hash)).await.ok().flatten();
+            let is_mined = found.is_some_and(|found| found.block_number.is_some());
+            Ok(Submitted { signed, raw: Some(raw.into()), is_mined })
         }
         Transaction::TransactionHash(text) => {
             let hash = convert::hash("transaction_hash", &text)?;
             let found = look_up(chain, hash).await?;
-            Ok(Submitted { signed: found, raw: None })
+            let is_mined = found.block_number.is_some();
+            Ok(Submitted { signed: Signed::of_chain(found, chain.chain_id), raw: None, is_mined })
         }
     }
 }
 
-async fn look_up(chain: &Chain, hash: B256) -> Result<Signed, Error> {
+async fn look_up(chain: &Chain, hash: B256) -> Result<chain::rpc::Transaction, Error> {
     let found = chain.l1.ask(call::transaction(hash)).await?.ok_or_else(|| {
         Refusal::new(&reasons::TRANSACTION_NOT_SEEN, format!("no endpoint knows transaction {hash}"))
             .meta("transaction_hash", hash)
     })?;
-    Ok(Signed::of_chain(found, chain.chain_id))
+    Ok(found)
 }
 
 /// Finds the prepared call that this is, keeps the signed form before anything is sent, and says whether it may be.
@@ -125,7 +140,10 @@ async fn bind(
                 }
             }
             let planned = matching(chain, &calls, &submitted.signed)?;
-            still_open(&row)?;
+            still_open(&row, submitted.is_mined)?;
+            if row.state() == State::Expired {
+                transaction::take_up_again(&*tx, id).await?;
+            }
             let planned = with_nonce(planned, &submitted.signed)?;
             let form = attempt::Row {
                 transaction: planned.id,
@@ -163,9 +181,11 @@ async fn is_known<C: ConnectionTrait>(tx: &C, planned: Uuid, hash: B256) -> Resu
     Ok(attempt::of(tx, planned).await?.iter().any(|form| form.hash.0 == hash))
 }
 
-fn still_open(row: &operation::Row) -> Result<(), Error> {
+/// What is on chain is taken also when the operation has expired meanwhile: never forget what was done.
+fn still_open(row: &operation::Row, is_mined: bool) -> Result<(), Error> {
     let late = row.expire_time.is_some_and(|at| at < OffsetDateTime::now_utc());
     match row.state() {
+        State::Expired | State::Queued if is_mined => Ok(()),
         State::Expired => Err(expired(row)),
         State::Queued if late => Err(expired(row)),
         state if state.is_final() => {
@@ -235,11 +255,14 @@ async fn send(
     chain: &Chain,
     planned: &transaction::Row,
     submitted: &Submitted,
+    decided: Instant,
 ) -> Result<(), Error> {
     let nonce = i64::try_from(submitted.signed.nonce).unwrap_or_default();
     let (state, reason, answer) = match &submitted.raw {
         Some(raw) => {
-            let Outcome { verdict, answer } = hand_out(fleet, chain, raw).await;
+            let outcome = hand_out(fleet, chain, raw, decided).await;
+            // Too long ago: the confirm loop sends what is signed.
+            let Some(Outcome { verdict, answer, .. }) = outcome else { return Ok(()) };
             let (state, reason) = after_broadcast(verdict, &planned.step_name, nonce, &answer);
             (state, reason, answer)
         }

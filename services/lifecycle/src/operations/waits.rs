@@ -8,7 +8,7 @@ use crate::db::operation::{Row, State};
 
 /// What ends the wait for a reason that is waited out, wherever the operation stands. Reasons of the error registry; a
 /// test finds those that a loop can enter and that are missing here.
-const ENDS: [(&str, &str); 15] = [
+const ENDS: [(&str, &str); 17] = [
     ("ETH_TOO_LOW", "goes on by itself when the sending account has enough ETH"),
     ("BALANCE_TOO_LOW", "goes on by itself when the owner has enough METIS"),
     ("ALLOWANCE_TOO_LOW", "goes on by itself when LockingInfo may take enough METIS"),
@@ -26,6 +26,11 @@ const ENDS: [(&str, &str); 15] = [
     (
         "FEE_BUDGET_SPENT",
         "goes on by itself as fees of the last 24 hours drop out, or when the budget is raised",
+    ),
+    ("TRANSACTION_REFUSED", "ends when its nonce is spent on nothing"),
+    (
+        "TRANSACTION_NOT_SEEN",
+        "goes on when the wallet has sent it again, or ends when it is cancelled by hand",
     ),
 ];
 

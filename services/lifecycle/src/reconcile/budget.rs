@@ -6,7 +6,7 @@ use domain::amount::Eth;
 use sea_orm::ConnectionTrait;
 
 use crate::config::Fees;
-use crate::db::{sequencer, transaction};
+use crate::db::{fees, sequencer, transaction};
 use crate::error::Error;
 use store::column::Wei;
 use uuid::Uuid;
@@ -43,7 +43,7 @@ pub async fn passed<C: ConnectionTrait>(
     if config.budget_per_day_wei.is_none() && config.budgets.is_empty() {
         return Ok(None);
     }
-    transaction::lock_budget(tx, network).await?;
+    fees::lock_budget(tx, network).await?;
     let mut bounds = Vec::new();
     if let Some(budget) = config.budget_per_day_wei {
         bounds.push((network.to_owned(), budget, None));
@@ -54,7 +54,7 @@ pub async fn passed<C: ConnectionTrait>(
         bounds.push((of, one.per_day_wei, Some(serde_json::json!({ &one.label: &one.value }))));
     }
     for (of, budget, labels) in bounds {
-        let (spent, reserved) = transaction::cost_of_a_day(tx, network, labels, row.id).await?;
+        let (spent, reserved) = fees::cost_of_a_day(tx, network, labels, row.id).await?;
         let budget = U256::from(budget);
         if spent.saturating_add(reserved).saturating_add(needed) > budget {
             let [budget, spent, reserved, needed] = [budget, spent, reserved, needed].map(Eth);

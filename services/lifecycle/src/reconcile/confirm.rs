@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::B256;
 use chain::rpc::{BlockId, Header, Receipt, call};
 use futures::future::join_all;
 use runtime::shutdown::Shutdown;
@@ -14,7 +14,6 @@ use store::column::Hash;
 use store::lease::Lease;
 use uuid::Uuid;
 
-use super::hand_out::hand_out;
 use super::lease::until_stopped;
 use super::outcome::{Change, Confirm, Entered, lease_name};
 use super::receipt::mined_of;
@@ -130,12 +129,19 @@ impl Confirm<'_> {
 
     async fn tip(&self) -> Result<Tip, Error> {
         let both = (call::header(BlockId::Latest), call::header(BlockId::Finalized).attempt());
-        let (latest, finalized) = self.chain.l1.ask(both).await?;
+        let (latest, finalized) = match self.chain.l1.ask(both).await {
+            Ok((latest, finalized)) => (latest, finalized.ok().flatten()),
+            // "finalized block not found", of nodes that know no finality: no reason to see nothing confirmed.
+            Err(error) if error.node().is_some() => {
+                (self.chain.l1.ask(call::header(BlockId::Latest)).await?, None)
+            }
+            Err(error) => return Err(error.into()),
+        };
         let head = latest.ok_or(Error::Malformed { what: "the newest block of an L1 endpoint" })?.number;
         let place = cursor::of(&self.fleet.db, &self.chain.name).await?;
         Ok(Tip {
             head,
-            finalized: final_height(head, finalized.ok().flatten().map(|header| header.number)),
+            finalized: final_height(head, finalized.map(|header| header.number)),
             applied: place.and_then(|row| row.block_number).unwrap_or(-1),
         })
     }
@@ -260,7 +266,13 @@ impl Confirm<'_> {
             "{why}: the cancel of {} was mined in block {}, {} never will be",
             row.step_name, receipt.block_number, row.step_name
         );
-        let entered = Entered { state: State::Cancelled, reason, code: "" };
+        // Nobody wanted the cancel of what the endpoints refused: that is no cancelled operation but a failed one.
+        let (state, code) = if row.refused {
+            (State::Failed, api::reasons::TRANSACTION_REFUSED.name)
+        } else {
+            (State::Cancelled, "")
+        };
+        let entered = Entered { state, reason, code };
         self.store(row, settled(transaction::CANCELLED, finalized), Some(entered)).await
     }
 
@@ -294,87 +306,6 @@ impl Confirm<'_> {
         let (asked, about) = subject::stored(self.fleet, &stored).await?;
         let events = self.fleet.neighbours.events_of(&self.chain.name, hash).await?;
         Ok(postcondition::holds(&asked, about.seq_id, &events))
-    }
-
-    /// The receipt is gone. Only another block at its height proves a reorganisation: a node may also be behind.
-    async fn maybe_reorganised(
-        &self,
-        row: &transaction::Row,
-        attempts: &[attempt::Row],
-        tip: Tip,
-    ) -> Result<(), Error> {
-        let (Some(block), Some(hash)) = (row.receipt_block, row.receipt_hash) else { return Ok(()) };
-        let height = u64::try_from(block).unwrap_or_default();
-        let header = self.chain.l1.ask(call::header(BlockId::Number(height))).await?;
-        let gone = match header {
-            Some(header) => header.hash != hash.0,
-            // The chain may have become shorter; a node that is behind says the same, but its head tells.
-            None => tip.head < height && self.all_endpoints_are_below(height),
-        };
-        if !gone {
-            return Ok(());
-        }
-        tracing::warn!(operation.id = %row.operation, "block {block} with {} is no longer canonical", row.step_name);
-        let reason = format!("a reorganisation took {} out of block {block}", row.step_name);
-        self.send_again(row, attempts, tip, &reason).await
-    }
-
-    fn all_endpoints_are_below(&self, height: u64) -> bool {
-        self.chain.l1.status().iter().all(|endpoint| endpoint.head.is_none_or(|head| head < height))
-    }
-
-    pub async fn send_again(
-        &self,
-        row: &transaction::Row,
-        attempts: &[attempt::Row],
-        tip: Tip,
-        reason: &str,
-    ) -> Result<(), Error> {
-        if let Some(hold) = self.hold().await? {
-            let reason = format!("{reason}; {}", hold.words());
-            let code = api::reasons::NETWORK_HELD.name;
-            let entered = Entered { state: State::Broadcast, reason, code };
-            return self.store(row, Change::Unsent, Some(entered)).await;
-        }
-        let raw = attempts.iter().rev().find_map(|attempt| attempt.raw.clone());
-        let answer = match raw {
-            Some(raw) => hand_out(self.fleet, self.chain, &Bytes::from(raw)).await.answer,
-            None => "only the wallet has the signed bytes".to_owned(),
-        };
-        let head = i64::try_from(tip.head).unwrap_or(i64::MAX);
-        let entered = Entered { state: State::Broadcast, reason: format!("{reason}; sent again"), code: "" };
-        self.store(row, Change::Sent { answer, head }, Some(entered)).await
-    }
-
-    /// In no block: dropped from the pools (then the same bytes again), or its nonce spent by somebody else.
-    async fn not_mined(
-        &self,
-        row: &transaction::Row,
-        attempts: &[attempt::Row],
-        tip: Tip,
-    ) -> Result<(), Error> {
-        let Some(nonce) = row.nonce.and_then(|nonce| u64::try_from(nonce).ok()) else { return Ok(()) };
-        if row.state == transaction::FOREIGN {
-            return self.still_foreign(row, attempts, nonce, tip).await;
-        }
-        let stored = operation::of_id(&self.fleet.db, row.operation).await?;
-        if stored.as_ref().is_some_and(|one| !one.is_managed()) && self.wallet_spent(row, nonce, tip).await? {
-            return Ok(());
-        }
-        // Deep enough that the other transaction will stay.
-        if self.is_spent(row.account.0, nonce, tip.head.saturating_sub(self.chain.confirmations)).await? {
-            return self.foreign(row, nonce, tip).await;
-        }
-        // Managed ones are the business of their lane, which may also raise the fees.
-        let waited =
-            tip.head.saturating_sub(row.broadcast_block.and_then(|at| u64::try_from(at).ok()).unwrap_or(0));
-        let is_wallets = stored.as_ref().is_some_and(|one| !one.is_managed() || one.state().is_final());
-        if is_wallets
-            && (row.state == transaction::SIGNED || waited >= self.fleet.config.replace_after_blocks)
-        {
-            return self.send_again(row, attempts, tip, &format!("{} is in no block", row.step_name)).await;
-        }
-        Ok(())
     }
 }
 

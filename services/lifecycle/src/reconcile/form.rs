@@ -85,6 +85,7 @@ pub fn planned_row(
         broadcast_block: None,
         cancel_reason: None,
         fills: false,
+        refused: false,
         hurried: false,
         mined_intent: None,
         paid: None,

@@ -2,6 +2,7 @@
 
 pub mod agenda;
 pub mod apply;
+mod broadcast;
 pub mod budget;
 pub mod confirm;
 mod event;
@@ -9,6 +10,7 @@ pub mod flags;
 pub mod follow;
 pub mod foreign;
 pub mod form;
+pub mod gap;
 pub mod hand_out;
 pub mod hold;
 pub mod lanes;
@@ -19,21 +21,25 @@ pub mod replace;
 mod revert;
 mod reverted;
 pub mod send;
+mod unseen;
 mod wallet;
 mod wire;
 
 #[cfg(test)]
 mod tests {
     /// Every file of a loop that works under the lease of a lane or of the confirm loop.
-    const FENCED: [(&str, &str); 9] = [
+    const FENCED: [(&str, &str); 12] = [
+        ("broadcast", include_str!("broadcast.rs")),
         ("confirm", include_str!("confirm.rs")),
         ("foreign", include_str!("foreign.rs")),
+        ("gap", include_str!("gap.rs")),
         ("hold", include_str!("hold.rs")),
         ("lanes", include_str!("lanes.rs")),
         ("outcome", include_str!("outcome.rs")),
         ("replace", include_str!("replace.rs")),
         ("reverted", include_str!("reverted.rs")),
         ("send", include_str!("send.rs")),
+        ("unseen", include_str!("unseen.rs")),
         ("wallet", include_str!("wallet.rs")),
     ];
     /// The tables that they write.
@@ -61,7 +67,8 @@ mod tests {
 
     #[test]
     fn a_holder_writes_nothing_outside_a_transaction() {
-        let writers = ["insert", "signed", "sent", "unsent", "mined", "replan", "set_state", "drop_unsigned"];
+        let writers =
+            ["insert", "signed", "sent", "unsent", "mined", "replan", "set_state", "drop_unsigned", "refuse"];
         let more = ["want_cancel", "hurry", "put", "enter", "take_nonce", "give_back"];
         for (file, text) in FENCED {
             for writer in writers.iter().chain(&more) {

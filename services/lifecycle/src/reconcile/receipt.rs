@@ -39,7 +39,7 @@ fn paid(row: &transaction::Row, receipt: &Receipt, intent: &str) -> U256 {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use alloy_primitives::{Address, B256, Bytes};
     use store::column::{Addr, Wei};
     use uuid::Uuid;
@@ -61,9 +61,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_value_counts_only_where_the_call_itself_took_effect() {
-        let row = transaction::Row {
+    /// A claim that is sent.
+    pub fn row() -> transaction::Row {
+        transaction::Row {
             id: Uuid::nil(),
             operation: Uuid::nil(),
             step: 0,
@@ -88,11 +88,17 @@ mod tests {
             broadcast_block: None,
             cancel_reason: None,
             fills: false,
+            refused: false,
             hurried: false,
             mined_intent: None,
             paid: None,
             create_time: OffsetDateTime::UNIX_EPOCH,
-        };
+        }
+    }
+
+    #[test]
+    fn the_value_counts_only_where_the_call_itself_took_effect() {
+        let row = row();
         let table = [(1, attempt::CALL, 130), (0, attempt::CALL, 30), (1, attempt::CANCEL, 30)];
         for (status, intent, wei) in table {
             assert_eq!(paid(&row, &receipt(status), intent), U256::from(wei), "{status} {intent}");

@@ -14,31 +14,50 @@ use crate::operations::plan::explain;
 const QUOTES_MAX: usize = 3;
 
 impl Confirm<'_> {
-    /// Ends its operation, deep enough in the chain, or waits for a new quote.
+    /// Ends its operation when the block of the revert is final, or has it quoted again. Not before: another operation of
+    /// its sequencer could begin, and a reorganisation bring this one back beside it.
     pub async fn reverted(
         &self,
         row: &transaction::Row,
         receipt: &Receipt,
         finalized: bool,
     ) -> Result<(), Error> {
+        let begins = format!("{} reverted in block {}: ", row.step_name, receipt.block_number);
+        let stored = operation::of_id(&self.fleet.db, row.operation).await?;
+        if !finalized && stored.is_some_and(|stored| stored.reason.starts_with(&begins)) {
+            // Told already.
+            return Ok(());
+        }
         let (code, words) = self.why_reverted(row, receipt).await;
-        let reason = format!("{} reverted in block {}: {words}", row.step_name, receipt.block_number);
-        if code == api::reasons::FEE_TOO_LOW.name && self.may_quote_again(row).await? {
-            // Only when its block is final: coming back after a reorganisation, it would be made twice.
-            if !finalized {
-                let reason = format!("{reason}; is tried with a new quote when that block is final");
-                return self.waits(row, reason).await;
-            }
+        let reason = format!("{begins}{words}");
+        let again = code == api::reasons::FEE_TOO_LOW.name && self.may_quote_again(row).await?;
+        if !finalized {
+            let then = match &row.cancel_reason {
+                _ if again => "is tried with a new quote when that block is final".to_owned(),
+                Some(why) if !row.refused => {
+                    format!("is cancelled when that block is final, and nothing more is sent: {why}")
+                }
+                _ => "fails when that block is final".to_owned(),
+            };
+            return self.waits(row, format!("{reason}; {then}")).await;
+        }
+        if again {
             let entered =
                 Entered { state: State::Queued, reason: format!("{reason}; is quoted again"), code };
             self.store(row, settled(transaction::REVERTED, true), Some(entered)).await?;
             self.fleet.wake();
             return Ok(());
         }
-        let entered = Entered { state: State::Failed, reason: reason.clone(), code };
-        self.store(row, settled(transaction::REVERTED, finalized), Some(entered)).await?;
-        tracing::warn!(operation.id = %row.operation, "operation {} failed: {reason}", row.operation);
-        self.fleet.metrics.operation(&self.chain.name, &row.step_name, State::Failed.name());
+        let entered = match &row.cancel_reason {
+            Some(why) if !row.refused => {
+                Entered { state: State::Cancelled, reason: format!("{why}; {reason}"), code: "" }
+            }
+            _ => Entered { state: State::Failed, reason: reason.clone(), code },
+        };
+        let state = entered.state;
+        self.store(row, settled(transaction::REVERTED, true), Some(entered)).await?;
+        tracing::warn!(operation.id = %row.operation, "operation {} ends: {reason}", row.operation);
+        self.fleet.metrics.operation(&self.chain.name, &row.step_name, state.name());
         Ok(())
     }
 

@@ -2,31 +2,29 @@
 //! signed bytes stored, then broadcast to every endpoint, then the answers stored. A crash anywhere leaves rows from
 //! which the next pass goes on; a row that has a nonce is only ever signed with the same payload.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, U256};
 use api::keys::v1::{SignTransactionRequest, SigningIntent};
-use chain::broadcast::Remedy;
 use chain::fees::Fees;
 use chain::rpc::{BlockId, call};
-use domain::amount::Eth;
 use sea_orm::ConnectionTrait;
 use store::column::Wei;
 use store::in_transaction;
 use store::lease::{Lease, fence};
-use time::OffsetDateTime;
 use tonic::Code;
 use uuid::Uuid;
 
+use crate::db::lane::Taken;
 use crate::db::operation::State;
 use crate::db::{SCHEMA, attempt, lane, operation, transaction};
 use crate::error::Error;
 use crate::failpoint::Point;
 use crate::fleet::{Chain, Fleet};
 use crate::operations::plan::{Call, Plan};
-use crate::reconcile::budget;
-use crate::reconcile::form::{form_of, payload, planned_row, unsigned};
-use crate::reconcile::hand_out::{Outcome, after_broadcast, hand_out};
+use crate::reconcile::budget::{self, Spent};
+use crate::reconcile::foreign::not_ours;
+use crate::reconcile::form::{payload, planned_row, unsigned};
 use crate::reconcile::hold::must_wait;
 use crate::signed;
 
@@ -58,7 +56,7 @@ impl Lane<'_> {
         Ok(fence(tx, SCHEMA, &name, self.lease.epoch).await?)
     }
 
-    async fn meet(&self, pass: Pass, point: Point) {
+    pub async fn meet(&self, pass: Pass, point: Point) {
         if pass == Pass::First {
             self.fleet.failpoints.meet(point).await;
         }
@@ -66,19 +64,23 @@ impl Lane<'_> {
 
     /// Sends a call that has no row yet.
     pub async fn send(&self, row: &operation::Row, step: i16, plan: &Plan, call: &Call) -> Result<(), Error> {
-        let Some(stored) = self.allocate(row, step, plan, call).await? else { return Ok(()) };
+        let Some((stored, strange_from)) = self.allocate(row, step, plan, call).await? else { return Ok(()) };
         self.meet(Pass::First, Point::AfterNonce).await;
+        if let (Some(from), Some(nonce)) = (strange_from, stored.nonce) {
+            self.tell_strangers(row, from, nonce).await?;
+        }
         self.sign(row, &stored, SigningIntent::New, Pass::First).await
     }
 
-    /// Stores the row with its nonce; none if the operation was cancelled, or the network is held meanwhile.
+    /// Stores the row with its nonce, and gives the first nonce that somebody else has spent since the last one of ours;
+    /// none if the operation was cancelled, or the network is held meanwhile.
     async fn allocate(
         &self,
         row: &operation::Row,
         step: i16,
         plan: &Plan,
         call: &Call,
-    ) -> Result<Option<transaction::Row>, Error> {
+    ) -> Result<Option<(transaction::Row, Option<i64>)>, Error> {
         let mined = self.chain.l1.ask(call::nonce(self.account, BlockId::Latest)).await?;
         let mined = i64::try_from(mined).map_err(|_| Error::Malformed { what: "the nonce of an account" })?;
         let chain_id = self.chain.chain_id_column();
@@ -103,12 +105,15 @@ impl Lane<'_> {
                     operation::enter(&*tx, id, State::Queued, &format!("waits: {spent}"), code).await?;
                     return Ok(None);
                 }
-                let nonce = lane::take_nonce(&*tx, chain_id, self.account, mined).await?;
+                let taken = lane::take_nonce(&*tx, chain_id, self.account, mined).await?;
+                let Taken { nonce, strange_from } = taken;
                 planned.nonce = Some(nonce);
                 transaction::insert(&*tx, &planned).await?;
-                let reason = format!("{} has nonce {nonce} and is being signed", planned.step_name);
+                let strangers = strange_from.map(|from| not_ours(from, nonce)).unwrap_or_default();
+                let reason =
+                    format!("{} has nonce {nonce} and is being signed{strangers}", planned.step_name);
                 operation::enter(&*tx, id, State::Signing, &reason, "").await?;
-                Ok::<_, Error>(Some(planned))
+                Ok::<_, Error>(Some((planned, strange_from)))
             })
         })
         .await
@@ -206,7 +211,7 @@ impl Lane<'_> {
         tracing::warn!(operation.id = %row.id, "keys refuses operation {}: {}", row.id, said.message);
         let reused = said.reason == api::reasons::NONCE_CONFLICT.name;
         if intent == SigningIntent::Cancel && reused {
-            return self.outbid(planned).await;
+            return self.outbid(row, planned).await;
         }
         if intent != SigningIntent::New {
             // What was signed before stands; only the replacement or the cancel is refused.
@@ -233,72 +238,6 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Hands the stored bytes to every endpoint and stores what they answered. That it may be done was `decided` in a
-    /// transaction that proved the lease; whoever was stopped since for as long as a lease lives lets it be.
-    pub async fn broadcast(
-        &self,
-        row: &operation::Row,
-        sent: &transaction::Row,
-        raw: &Bytes,
-        pass: Pass,
-        decided: Instant,
-    ) -> Result<(), Error> {
-        if decided.elapsed() >= Duration::from_millis(self.fleet.config.lease_ttl_ms) {
-            return Ok(());
-        }
-        let outcome = hand_out(self.fleet, self.chain, raw).await;
-        self.meet(pass, Point::AfterBroadcastBeforeRecord).await;
-        let Outcome { verdict, answer } = outcome;
-        if verdict.remedy() == Remedy::RaiseFees {
-            tracing::info!(operation.id = %row.id, "operation {} pays too little: {answer}", row.id);
-        }
-        let id = row.id;
-        let (state, mut reason) =
-            after_broadcast(verdict, &form_of(sent), sent.nonce.unwrap_or_default(), &answer);
-        let mut code = "";
-        if verdict.remedy() == Remedy::StopLane {
-            code = api::reasons::ETH_TOO_LOW.name;
-            reason = self.short_of_eth(sent).await;
-        }
-        // Nobody took it at this price: waiting for blocks would change nothing.
-        let hurried = verdict.remedy() == Remedy::RaiseFees;
-        let head = self.head().await;
-        in_transaction(&self.fleet.db, |tx| {
-            let (reason, answer) = (reason.clone(), answer.clone());
-            Box::pin(async move {
-                self.fence(&*tx).await?;
-                // While we spoke to the endpoints its receipt may have been seen, or its nonce found spent by
-                // somebody else: that knows more than our answers and stands.
-                let still_unseen = transaction::lock_unseen(&*tx, sent.id).await?;
-                let has_ended = has_ended(&*tx, id).await?;
-                if !still_unseen || (has_ended && !sent.fills) {
-                    return Ok(());
-                }
-                if state == State::Broadcast {
-                    transaction::sent(&*tx, sent.id, &answer, head).await?;
-                }
-                if hurried {
-                    transaction::hurry(&*tx, sent.id, true).await?;
-                }
-                if sent.fills {
-                    return Ok(());
-                }
-                Ok::<_, Error>(operation::enter(&*tx, id, state, &reason, code).await?)
-            })
-        })
-        .await?;
-        if pass == Pass::First && state == State::Broadcast {
-            let waited = OffsetDateTime::now_utc() - row.create_time;
-            self.fleet.metrics.sent_after(&self.chain.name, waited.as_seconds_f64());
-            self.fleet.metrics.operation(&self.chain.name, &row.kind, state.name());
-        }
-        if state == State::Broadcast {
-            // The receipt may be there already, where blocks are made at once.
-            self.fleet.wake();
-        }
-        Ok(())
-    }
-
     /// Moves an operation of this lane, unless it has ended meanwhile: only a reorganisation brings one back.
     pub async fn enter(&self, id: Uuid, state: State, reason: &str, code: &str) -> Result<(), Error> {
         in_transaction(&self.fleet.db, |tx| {
@@ -313,12 +252,12 @@ impl Lane<'_> {
         .await
     }
 
-    /// Stores the fees of a replacement before it is signed; false where a budget forbids them. A cancel is always
+    /// Stores the fees of a replacement before it is signed, or gives the budget that forbids them. A cancel is always
     /// within it: it costs less than what it replaces.
-    pub async fn replan(&self, one: &transaction::Row, fees: Fees) -> Result<bool, Error> {
+    pub async fn replan(&self, one: &transaction::Row, fees: Fees) -> Result<Option<Spent>, Error> {
         let (max_fee, max_priority) =
             (U256::from(fees.max_fee_per_gas), U256::from(fees.max_priority_fee_per_gas));
-        let allowed = in_transaction(&self.fleet.db, |tx| {
+        let spent = in_transaction(&self.fleet.db, |tx| {
             Box::pin(async move {
                 self.fence(&*tx).await?;
                 if one.cancel_reason.is_none() {
@@ -326,30 +265,20 @@ impl Lane<'_> {
                     let about = operation::of_id(&*tx, one.operation).await?.map(|row| row.sequencer);
                     let needed = budget::cost_max(one, Wei(max_fee));
                     let about = about.unwrap_or_default();
-                    if budget::passed(&*tx, config, &self.chain.name, about, one, needed).await?.is_some() {
-                        return Ok(false);
+                    let spent = budget::passed(&*tx, config, &self.chain.name, about, one, needed).await?;
+                    if spent.is_some() {
+                        return Ok(spent);
                     }
                 }
                 transaction::replan(&*tx, one.id, max_fee, max_priority).await?;
-                Ok::<_, Error>(true)
+                Ok::<_, Error>(None)
             })
         })
         .await?;
-        if allowed {
+        if spent.is_none() {
             self.fleet.failpoints.meet(Point::AfterReplan).await;
         }
-        Ok(allowed)
-    }
-
-    /// Why the nodes take nothing from this account, with the numbers.
-    async fn short_of_eth(&self, sent: &transaction::Row) -> String {
-        let needed = Eth(budget::cost_max(sent, sent.max_fee));
-        let has = self.chain.l1.ask(call::balance(self.account, BlockId::Latest)).await;
-        let has = has.map_or_else(|_| "too little".to_owned(), |wei| Eth(wei).to_string());
-        format!(
-            "waits: {} has {has} ETH, {} needs up to {needed}; goes on by itself when the account is funded",
-            self.account, sent.step_name
-        )
+        Ok(spent)
     }
 
     /// The newest block, as far as one of our endpoints tells.
@@ -360,7 +289,7 @@ impl Lane<'_> {
 }
 
 /// Whether an operation is final, with its row locked so that it stays so until the transaction ends.
-async fn has_ended<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<bool, Error> {
+pub async fn has_ended<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<bool, Error> {
     let row = operation::lock(tx, id).await?;
     Ok(row.is_none_or(|row| row.state().is_final()))
 }

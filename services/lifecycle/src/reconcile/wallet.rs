@@ -2,30 +2,41 @@
 //! a transaction nobody told us of. It is looked for; if it does the same call it is followed, otherwise the operation
 //! says what happened.
 
-use alloy_primitives::Address;
-use chain::rpc::{BlockId, Transaction, call};
+use chain::rpc::{BlockId, call};
 use store::in_transaction;
 use store::lease::fence;
 
-use super::confirm::Tip;
+use super::confirm::{Tip, settled};
+use super::foreign::spender;
 use super::outcome::{Change, Confirm, Entered, lease_name};
 use crate::db::operation::State;
 use crate::db::{SCHEMA, attempt, operation, transaction};
 use crate::error::Error;
 use crate::signed::{self, Signed};
 
-/// How far back the spending transaction is looked for: a day of L1 blocks, within what nodes without an archive answer
-/// of a nonce only near the head; where they do not, the nonce is foreign once it is settled.
-const SEARCH_BLOCKS_MAX: u64 = 7_200;
+/// Why operations end because of what their wallet, or somebody with its key, has done.
+const BY_WALLETS: [&str; 3] = [
+    api::reasons::WALLET_CANCELLED.name,
+    api::reasons::WALLET_REPLACED.name,
+    api::reasons::NONCE_FOREIGN.name,
+];
 
 impl Confirm<'_> {
-    /// Whether the nonce of a wallet's call was spent by another transaction, and that was dealt with.
-    pub async fn wallet_spent(&self, row: &transaction::Row, nonce: u64, tip: Tip) -> Result<bool, Error> {
+    /// Whether the nonce of a wallet's call was spent by another transaction, and that was dealt with. Followed until its
+    /// block is final: a deeper reorganisation may bring ours back.
+    pub async fn wallet_spent(
+        &self,
+        row: &transaction::Row,
+        stored: &operation::Row,
+        nonce: u64,
+        tip: Tip,
+    ) -> Result<bool, Error> {
         let count = self.chain.l1.ask(call::nonce(row.account.0, BlockId::Latest)).await?;
         if count <= nonce {
             return Ok(false);
         }
-        let Some((block, other)) = self.spender(row.account.0, nonce, tip).await? else { return Ok(false) };
+        let found = spender(self.chain, row.account.0, nonce, tip.head).await?;
+        let Some((block, other)) = found else { return Ok(false) };
         let found = Signed::of_chain(other, self.chain.chain_id);
         if row.hash.is_some_and(|hash| hash.0 == found.hash) {
             // Ours: its receipt comes with the next look.
@@ -35,47 +46,51 @@ impl Confirm<'_> {
             self.follow_instead(row, &found, block).await?;
             return Ok(true);
         }
+        // What was cancelled by hand says what it said; what ended by the wallet's doing is told anew if that has changed.
+        let is_told = stored.state().is_final() && !BY_WALLETS.contains(&stored.reason_code.as_str());
         let (state, code, did) = judged(&found);
         let what = format!("the wallet replaced {} by {}, which {did}", row.step_name, found.hash);
         if tip.head.saturating_sub(block) < self.chain.confirmations {
             let reason = format!("{what}; waits until that is settled");
             let entered = Entered { state: State::Broadcast, reason, code };
-            self.store(row, Change::None, Some(entered)).await?;
+            self.store(row, Change::None, Some(entered).filter(|_| !stored.state().is_final())).await?;
             return Ok(true);
         }
-        tracing::warn!(operation.id = %row.operation, "operation {} ends: {what}", row.operation);
-        let change = Change::Settled { state: transaction::FOREIGN, finalized: true };
-        self.store(row, change, Some(Entered { state, reason: what, code })).await?;
-        self.fleet.metrics.operation(&self.chain.name, &row.step_name, state.name());
+        let finalized = block <= tip.finalized;
+        if row.state != transaction::FOREIGN {
+            tracing::warn!(operation.id = %row.operation, "operation {} ends: {what}", row.operation);
+            self.fleet.metrics.operation(&self.chain.name, &row.step_name, state.name());
+        }
+        let entered = Entered { state, reason: what, code };
+        let change = Change::Settled { state: transaction::FOREIGN, finalized };
+        self.store(row, change, Some(entered).filter(|_| !is_told)).await?;
         Ok(true)
     }
 
-    /// The transaction that spent the nonce, with its block: found by halving the blocks in which the count went past it.
-    pub async fn spender(
+    /// A nonce that a wallet has spent on something else: for good once that is final, and open again where a
+    /// reorganisation took it out. What it is spent on may be another transaction by then.
+    pub async fn still_replaced(
         &self,
-        account: Address,
+        row: &transaction::Row,
+        attempts: &[attempt::Row],
+        stored: &operation::Row,
         nonce: u64,
         tip: Tip,
-    ) -> Result<Option<(u64, Transaction)>, Error> {
-        let (mut before, mut after) = (tip.head.saturating_sub(SEARCH_BLOCKS_MAX), tip.head);
-        let at = |block| call::nonce(account, BlockId::Number(block)).attempt();
-        // A refusal here is a node that has forgotten.
-        let known = |answer: Result<u64, _>| answer.ok();
-        match known(self.chain.l1.ask(at(after)).await?) {
-            Some(count) if count > nonce => {}
-            _ => return Ok(None),
+    ) -> Result<(), Error> {
+        let account = row.account.0;
+        if !self.is_spent(account, nonce, tip.head).await? {
+            let reason =
+                format!("a reorganisation took out what the wallet had replaced {} by", row.step_name);
+            return self.send_again(row, attempts, tip, &reason).await;
         }
-        while after.saturating_sub(before) > 1 {
-            let middle = before.midpoint(after);
-            match known(self.chain.l1.ask(at(middle)).await?) {
-                Some(count) if count > nonce => after = middle,
-                // What is forgotten lies before what is known.
-                _ => before = middle,
-            }
+        let finalized = self.chain.l1.ask(call::nonce(account, BlockId::Number(tip.finalized)).attempt());
+        // A node that no longer has that state forgets only what is older than final.
+        if finalized.await?.map_or(true, |count| count > nonce)
+            && !self.wallet_spent(row, stored, nonce, tip).await?
+        {
+            self.store(row, settled(transaction::FOREIGN, true), None).await?;
         }
-        let transactions = self.chain.l1.ask(call::transactions_of(after)).await?.unwrap_or_default();
-        let spent = transactions.into_iter().find(|one| one.from == account && one.nonce == nonce);
-        Ok(spent.map(|one| (after, one)))
+        Ok(())
     }
 
     async fn follow_instead(&self, row: &transaction::Row, found: &Signed, block: u64) -> Result<(), Error> {

@@ -3,4 +3,5 @@
 pub mod indexer;
 pub mod keys;
 pub mod receiver;
+pub mod strict;
 pub mod wallet;

@@ -25,7 +25,7 @@ const ENDS: [(&str, &str); 17] = [
     ("FEE_ABOVE_CEILING", "goes on by itself when gas costs less than the ceiling, or the ceiling is raised"),
     (
         "FEE_BUDGET_SPENT",
-        "goes on by itself as fees of the last 24 hours drop out, or when the budget is raised",
+        "goes on by itself when fees have dropped out of the last 24 hours, or the budget is raised",
     ),
     ("TRANSACTION_REFUSED", "ends when its nonce is spent on nothing"),
     (

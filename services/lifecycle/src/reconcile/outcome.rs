@@ -67,6 +67,18 @@ impl Confirm<'_> {
         change: Change,
         entered: Option<Entered>,
     ) -> Result<(), Error> {
+        self.store_seen(row, change, entered, None).await
+    }
+
+    /// The same, unless the operation has left the state in which it was `seen`, as by a cancel: then nothing is written,
+    /// and the next look decides.
+    pub async fn store_seen(
+        &self,
+        row: &transaction::Row,
+        change: Change,
+        entered: Option<Entered>,
+        seen: Option<State>,
+    ) -> Result<(), Error> {
         let (id, operation) = (row.id, row.operation);
         let fills = row.fills;
         let is_preparation = plan::is_preparation(&row.step_name);
@@ -78,6 +90,12 @@ impl Confirm<'_> {
             let (change, entered) = (change.clone(), entered.clone());
             Box::pin(async move {
                 fence(&*tx, SCHEMA, &lease_name(&self.chain.name), self.lease.epoch).await?;
+                if let Some(seen) = seen {
+                    let now = operation::lock(&*tx, operation).await?;
+                    if now.is_none_or(|now| now.state() != seen) {
+                        return Ok(());
+                    }
+                }
                 match change {
                     Change::None => {}
                     Change::Mined(mined) => transaction::mined(&*tx, id, &mined).await?,

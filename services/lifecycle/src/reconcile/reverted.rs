@@ -13,6 +13,9 @@ use crate::operations::plan::explain;
 /// Calls of one operation that may revert because the bridge's price rose after its quote. Each costs its gas.
 const QUOTES_MAX: usize = 3;
 
+/// What an operation says that was cancelled by hand after its call had reverted.
+const CANCELLED_THEN: &str = "is cancelled when that block is final";
+
 impl Confirm<'_> {
     /// Ends its operation when the block of the revert is final, or has it quoted again. Not before: another operation of
     /// its sequencer could begin, and a reorganisation bring this one back beside it.
@@ -24,20 +27,21 @@ impl Confirm<'_> {
     ) -> Result<(), Error> {
         let begins = format!("{} reverted in block {}: ", row.step_name, receipt.block_number);
         let stored = operation::of_id(&self.fleet.db, row.operation).await?;
-        if !finalized && stored.is_some_and(|stored| stored.reason.starts_with(&begins)) {
-            // Told already.
+        let cancelled_by = row.cancel_reason.as_ref().filter(|_| !row.refused);
+        let is_told = |reason: &str| {
+            reason.starts_with(&begins) && (cancelled_by.is_none() || reason.contains(CANCELLED_THEN))
+        };
+        if !finalized && stored.is_some_and(|stored| is_told(&stored.reason)) {
             return Ok(());
         }
         let (code, words) = self.why_reverted(row, receipt).await;
         let reason = format!("{begins}{words}");
         let again = code == api::reasons::FEE_TOO_LOW.name && self.may_quote_again(row).await?;
         if !finalized {
-            let then = match &row.cancel_reason {
+            let then = match cancelled_by {
                 _ if again => "is tried with a new quote when that block is final".to_owned(),
-                Some(why) if !row.refused => {
-                    format!("is cancelled when that block is final, and nothing more is sent: {why}")
-                }
-                _ => "fails when that block is final".to_owned(),
+                Some(why) => format!("{CANCELLED_THEN}, and nothing more is sent: {why}"),
+                None => "fails when that block is final".to_owned(),
             };
             return self.waits(row, format!("{reason}; {then}")).await;
         }
@@ -48,11 +52,9 @@ impl Confirm<'_> {
             self.fleet.wake();
             return Ok(());
         }
-        let entered = match &row.cancel_reason {
-            Some(why) if !row.refused => {
-                Entered { state: State::Cancelled, reason: format!("{why}; {reason}"), code: "" }
-            }
-            _ => Entered { state: State::Failed, reason: reason.clone(), code },
+        let entered = match cancelled_by {
+            Some(why) => Entered { state: State::Cancelled, reason: format!("{why}; {reason}"), code: "" },
+            None => Entered { state: State::Failed, reason: reason.clone(), code },
         };
         let state = entered.state;
         self.store(row, settled(transaction::REVERTED, true), Some(entered)).await?;

@@ -62,7 +62,7 @@ impl Confirm<'_> {
             let entered = Entered { state: State::Broadcast, reason, code: "" };
             return self.store(row, Change::Unsent, Some(entered)).await;
         }
-        let (answer, reason) = match self.resend(row, attempts, reason).await? {
+        let (answer, reason) = match self.resend(row, attempts, reason, None).await? {
             Resent::NotNow => return Ok(()),
             Resent::Said(outcome) => (outcome.answer, format!("{reason}; sent again")),
             Resent::NoBytes => (
@@ -81,13 +81,14 @@ impl Confirm<'_> {
         row: &transaction::Row,
         attempts: &[attempt::Row],
         reason: &str,
+        seen: Option<State>,
     ) -> Result<Resent, Error> {
         let decided = Instant::now();
         if let Some(hold) = self.hold().await? {
             let reason = format!("{reason}; {}", hold.words());
             let code = api::reasons::NETWORK_HELD.name;
             let entered = Entered { state: State::Broadcast, reason, code };
-            self.store(row, Change::Unsent, Some(entered)).await?;
+            self.store_seen(row, Change::Unsent, Some(entered), seen).await?;
             return Ok(Resent::NotNow);
         }
         let raw = attempts.iter().rev().find_map(|attempt| attempt.raw.clone());
@@ -131,7 +132,7 @@ impl Confirm<'_> {
         let sent_at = row.broadcast_block.and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
         let waited = tip.head.saturating_sub(sent_at);
         if waited >= self.fleet.config.replace_after_blocks {
-            return self.look_for(row, attempts, tip, waited).await;
+            return self.look_for(row, attempts, tip, waited, stored.state()).await;
         }
         Ok(())
     }
@@ -144,6 +145,7 @@ impl Confirm<'_> {
         attempts: &[attempt::Row],
         tip: Tip,
         waited: u64,
+        seen: State,
     ) -> Result<(), Error> {
         let head = i64::try_from(tip.head).unwrap_or(i64::MAX);
         let step = &row.step_name;
@@ -151,17 +153,17 @@ impl Confirm<'_> {
             Some(false) => {}
             Some(true) => {
                 let answer = "an endpoint has it".to_owned();
-                return self.store(row, Change::Sent { answer, head }, None).await;
+                return self.store_seen(row, Change::Sent { answer, head }, None, Some(seen)).await;
             }
             None => return Ok(()),
         }
         let reason = format!("{step} is in no block, and no endpoint has it");
-        let who = match self.resend(row, attempts, &reason).await? {
+        let who = match self.resend(row, attempts, &reason, Some(seen)).await? {
             Resent::NotNow => return Ok(()),
             Resent::Said(Outcome { verdict, answer, .. }) if verdict.remedy() == Remedy::Watch => {
                 let reason = format!("{reason}; sent again");
                 let entered = Entered { state: State::Broadcast, reason, code: "" };
-                return self.store(row, Change::Sent { answer, head }, Some(entered)).await;
+                return self.store_seen(row, Change::Sent { answer, head }, Some(entered), Some(seen)).await;
             }
             Resent::Said(Outcome { answer, .. }) => format!("nobody takes it ({answer})"),
             Resent::NoBytes => "only the wallet has its bytes, and can send it again".to_owned(),
@@ -176,7 +178,8 @@ impl Confirm<'_> {
             );
             (words, api::reasons::TRANSACTION_NOT_SEEN.name)
         };
-        self.store(row, Change::None, Some(Entered { state: State::Broadcast, reason, code })).await
+        let entered = Entered { state: State::Broadcast, reason, code };
+        self.store_seen(row, Change::None, Some(entered), Some(seen)).await
     }
 }
 

@@ -53,7 +53,8 @@ impl Confirm<'_> {
         if tip.head.saturating_sub(block) < self.chain.confirmations {
             let reason = format!("{what}; waits until that is settled");
             let entered = Entered { state: State::Broadcast, reason, code };
-            self.store(row, Change::None, Some(entered).filter(|_| !stored.state().is_final())).await?;
+            let entered = Some(entered).filter(|_| !stored.state().is_final());
+            self.store_seen(row, Change::None, entered, Some(stored.state())).await?;
             return Ok(true);
         }
         let finalized = block <= tip.finalized;
@@ -63,7 +64,7 @@ impl Confirm<'_> {
         }
         let entered = Entered { state, reason: what, code };
         let change = Change::Settled { state: transaction::FOREIGN, finalized };
-        self.store(row, change, Some(entered).filter(|_| !is_told)).await?;
+        self.store_seen(row, change, Some(entered).filter(|_| !is_told), Some(stored.state())).await?;
         Ok(true)
     }
 

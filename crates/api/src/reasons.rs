@@ -229,6 +229,7 @@ registry! {
     FEE_ABOVE_CEILING = refused "Gas costs more than lifecycle.fees.max_fee_per_gas_wei allows: wait, or raise it.";
     FEE_BUDGET_SPENT = refused "The fee budget of 24 hours is spent or reserved: wait, or raise it in lifecycle.fees.";
     TRANSACTION_REFUSED = refused "Every endpoint refuses the transaction for what it is: its gas limit, its fees, its chain or its form. Look at the answers, then at limits and endpoints.";
+    NO_EFFECT = refused "The transaction was mined without the effect that was asked for: what it was to do had been done, or was no longer there.";
     NOTHING_IN_FLIGHT = refused "No transaction of the operation waits for a block.";
     NONCE_FOREIGN = refused "Somebody else sent a transaction with this nonce from the account: find out who, then ask again.";
     TRANSACTION_NOT_SEEN = unavailable "No endpoint knows this transaction yet: try again, or submit the signed bytes.";

@@ -1,10 +1,11 @@
 //! What a reorganisation takes away is taken back here, and what is ours is sent again.
 
+use api::lifecycle::v1::operation_parameters::Parameters;
 use api::lifecycle::v1::*;
 use domain::amount::{Eth, Metis};
 use sea_orm::{ConnectionTrait, Statement};
 use testkit::proxy::Faults;
-use testkit::wait_until;
+use testkit::{wait_for, wait_until};
 
 use crate::world::{DEADLINE, World, address, lock, owner_name, quick, several_looks};
 
@@ -75,6 +76,30 @@ async fn our_own_lock_returns_after_a_reorganisation_and_stands_once() {
     assert_eq!(again.transactions[0].hash, operation.transactions[0].hash, "the same bytes");
     world.until_phase(&sequencer.id, Phase::Locked).await;
     assert_eq!(world.keys.nonces_signed(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_reward_a_reorganisation_took_fails_when_its_block_is_final() {
+    let mut world = World::start().await;
+    let sequencer = world.whitelisted("alpha").await;
+    world.done(&sequencer.id, lock(20_000)).await;
+    world.l1.set_discount(0).await.unwrap();
+    world.l1.link.mine(3).await.unwrap();
+    let credited = world.l1.submit_batch(&[(address("alpha"), 10)]).await.unwrap().block_number;
+    let claim = world.done(&sequencer.id, Parameters::Claim(ClaimParameters { l2_gas: 0 })).await;
+    let head = world.l1.link.head().await.unwrap().number;
+    world.l1.link.reorg(head - credited + 1, &[]).await.unwrap();
+    let did_nothing = || async {
+        world.l1.link.mine(1).await.unwrap();
+        Some(world.operation(&claim.id).await).filter(|one| one.reason.contains("did nothing in block"))
+    };
+    let waits = wait_for("it is mined again", DEADLINE, did_nothing).await;
+    assert_eq!(waits.state(), OperationState::Mined, "the reward may come back");
+    world.l1.link.mine(FINAL_DEPTH + 2).await.unwrap();
+    let failed = world.until_state(&claim.id, OperationState::Failed).await;
+    assert_eq!((failed.reason_code.as_str(), failed.transactions.len()), ("NO_EFFECT", 1));
+    let recipient = address("recipient").to_string();
+    world.done(&sequencer.id, Parameters::SetRecipient(SetRecipientParameters { recipient })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -150,13 +150,14 @@ mod tests {
     }
 
     /// What ends an operation, or is told of it, and is waited out nowhere.
-    const ENDING: [&str; 10] = [
+    const ENDING: [&str; 11] = [
         "APPROVAL_DIGEST_MISMATCH",
         "CALL_REVERTED",
         "NONCE_CONFLICT",
         "NONCE_FOREIGN",
         "NOT_SEQUENCER_OWNER",
         "NOT_SEQUENCER_SIGNER",
+        "NO_EFFECT",
         "OPERATION_EXPIRED",
         "OPERATION_REJECTED",
         "WALLET_CANCELLED",

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use alloy_primitives::B256;
 use chain::rpc::{BlockId, Header, Receipt, call};
+use domain::amount::Eth;
 use futures::future::join_all;
 use runtime::shutdown::Shutdown;
 use store::column::Hash;
@@ -289,9 +290,20 @@ impl Confirm<'_> {
             return self.store(row, change, None).await;
         }
         let block = i64::try_from(receipt.block_number).unwrap_or(i64::MAX);
-        if tip.applied < block || !self.effect_is_indexed(row, receipt.transaction_hash).await? {
-            let reason = format!("{} is confirmed, waits for the indexer to see its effect", row.step_name);
-            return self.waits(row, reason).await;
+        let effect = if tip.applied < block { Effect::NotYet } else { self.effect(row, receipt).await? };
+        match effect {
+            Effect::Seen => {}
+            Effect::Nothing if finalized => return self.without_effect(row, receipt).await,
+            Effect::Nothing => {
+                let reason =
+                    format!("{} did nothing in block {block}; fails when it is final", row.step_name);
+                return self.waits(row, reason).await;
+            }
+            Effect::NotYet => {
+                let reason =
+                    format!("{} is confirmed, waits for the indexer to see its effect", row.step_name);
+                return self.waits(row, reason).await;
+            }
         }
         let late = row.cancel_reason.as_ref().map_or("", |_| "; it was mined before its cancel could be");
         let reason =
@@ -301,12 +313,51 @@ impl Confirm<'_> {
         Ok(())
     }
 
-    async fn effect_is_indexed(&self, row: &transaction::Row, hash: B256) -> Result<bool, Error> {
-        let Some(stored) = operation::of_id(&self.fleet.db, row.operation).await? else { return Ok(false) };
+    async fn effect(&self, row: &transaction::Row, receipt: &Receipt) -> Result<Effect, Error> {
+        let Some(stored) = operation::of_id(&self.fleet.db, row.operation).await? else {
+            return Ok(Effect::NotYet);
+        };
         let (asked, about) = subject::stored(self.fleet, &stored).await?;
-        let events = self.fleet.neighbours.events_of(&self.chain.name, hash).await?;
-        Ok(postcondition::holds(&asked, about.seq_id, &events))
+        let events = self.fleet.neighbours.events_of(&self.chain.name, receipt.transaction_hash).await?;
+        Ok(if postcondition::holds(&asked, about.seq_id, &events) {
+            Effect::Seen
+        } else if receipt.logs.is_empty() {
+            // Each of the nine emits something.
+            Effect::Nothing
+        } else {
+            Effect::NotYet
+        })
     }
+
+    /// Mined for good, and not what was asked for: a claim whose reward had left by then succeeds and does nothing, and the
+    /// contract keeps the ETH (P 1.10).
+    async fn without_effect(&self, row: &transaction::Row, receipt: &Receipt) -> Result<(), Error> {
+        let paid = if row.value.0.is_zero() {
+            String::new()
+        } else {
+            format!("; the {} ETH that it carried are with the contract", Eth(row.value.0))
+        };
+        let reason = format!(
+            "{} was mined in block {} without the effect that was asked for{paid}",
+            row.step_name, receipt.block_number
+        );
+        tracing::error!(operation.id = %row.operation, "operation {} fails: {reason}", row.operation);
+        let entered = Entered { state: State::Failed, reason, code: api::reasons::NO_EFFECT.name };
+        self.store(row, settled(transaction::CONFIRMED, true), Some(entered)).await?;
+        self.fleet.metrics.operation(&self.chain.name, &row.step_name, State::Failed.name());
+        Ok(())
+    }
+}
+
+/// What became of a call that succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// The indexer has the events that were asked for.
+    Seen,
+    /// It may still see them.
+    NotYet,
+    /// There are no events at all.
+    Nothing,
 }
 
 /// The height that stays: what the node says, or a depth where it says nothing.
